@@ -1,0 +1,165 @@
+//! `Config`: typed, validated settings. [`Config::load`] collects *all* problems, each with its key, its source and a hint.
+
+pub mod file;
+pub mod secret;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use secrecy::SecretString;
+
+use crate::superoffice::keys::VerificationKeys;
+use crate::superoffice::origin::{BaseUrl, UpstreamHosts};
+use crate::superoffice::signing::SigningKey;
+use crate::superoffice::{ContextId, ExchangeKind, SystemUserToken};
+use crate::ticket::Policy;
+
+/// Everything `run` needs, read, parsed and cross-checked.
+#[derive(Debug)]
+pub struct Config {
+    /// The file it was read from.
+    pub file: PathBuf,
+    /// `[listen]`
+    pub listen: Listen,
+    /// `[admin]`; `None` when switched off.
+    pub admin: Option<Admin>,
+    /// `[upstream]`
+    pub upstream: Upstream,
+    /// `[renewal]`
+    pub renewal: Renewal,
+    /// `[superoffice]`, what all tenants share.
+    pub superoffice: SuperOffice,
+    /// `[log]`
+    pub log: Log,
+    /// `[tenants.*]`, in the order of their names.
+    pub tenants: Vec<Tenant>,
+    /// Things that work but should be known: RSA-1024 keys, a secrets file that others can read …
+    pub warnings: Vec<Problem>,
+}
+
+/// The proxy's own listeners and what it takes from callers.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Listen {
+    /// `address`: one or a list.
+    pub addresses: Vec<SocketAddr>,
+    /// `hosts`: further names that a request's `Host` may have, lower case, without port.
+    pub hosts: Vec<String>,
+    /// `insecure_allow_anonymous`
+    pub insecure_allow_anonymous: bool,
+    /// `header_read_timeout`
+    pub header_read_timeout: Duration,
+    /// `max_body`, bytes; `None` is "off".
+    pub max_body: Option<u64>,
+    /// `max_requests`: requests in flight at once; more are answered `overloaded`.
+    pub max_requests: usize,
+    /// `grace`: how long a drain may take.
+    pub grace: Duration,
+}
+
+/// The listener for `/livez` and `/readyz`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Admin {
+    /// `address`: one or a list.
+    pub addresses: Vec<SocketAddr>,
+    /// `hosts`, as for `[listen]`.
+    pub hosts: Vec<String>,
+    /// `insecure_allow_anonymous`
+    pub insecure_allow_anonymous: bool,
+}
+
+/// How requests go out.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Upstream {
+    /// `connect_timeout`: TCP and TLS together.
+    pub connect_timeout: Duration,
+    /// `response_timeout`: from the request's last byte … to the answer's first.
+    pub response_timeout: Duration,
+    /// `idle_timeout`: how long an unused connection is kept.
+    pub idle_timeout: Duration,
+    /// `replay_limit`, bytes of a request body that are kept for one replay after a 401.
+    pub replay_limit: usize,
+    /// `forwarded`: whether `X-Forwarded-*` of our own are added.
+    pub forwarded: bool,
+}
+
+/// When tickets are renewed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Renewal {
+    /// `max_age`, `lifetime`, `keep_warm`
+    pub policy: Policy,
+    /// `prefetch`
+    pub prefetch: Prefetch,
+    /// `concurrency`: exchanges at once, over all tenants.
+    pub concurrency: usize,
+}
+
+/// Whether all tickets are fetched at start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Prefetch {
+    /// When there are at most 100 tenants.
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// What all tenants share about SuperOffice.
+#[derive(Clone, Debug)]
+pub struct SuperOffice {
+    /// `upstream_hosts`, with every overridden login URL's own origin added.
+    pub upstream_hosts: UpstreamHosts,
+    /// `ca_file`: the PEM text of further trusted roots.
+    pub ca_pem: Option<Vec<u8>>,
+    /// `leeway` for `exp` and `nbf`.
+    pub leeway: Duration,
+    /// `login_timeout`: one exchange, state or JWKS call from connect to last byte.
+    pub login_timeout: Duration,
+}
+
+/// `[log]`
+#[derive(Clone, Debug, PartialEq)]
+pub struct Log {
+    /// `level`: a level or an `EnvFilter` directive list.
+    pub level: String,
+    /// `format`
+    pub json: bool,
+}
+
+/// One tenant, its own settings and what it takes from `[superoffice]` and `[application]`.
+#[derive(Clone, Debug)]
+pub struct Tenant {
+    /// The table's name: the first segment of the paths that belong to it.
+    pub name: String,
+    /// `context`, else the name.
+    pub context: ContextId,
+    /// The login service's origin, from `login_url` or `environment`.
+    pub login_url: BaseUrl,
+    /// `exchange`
+    pub exchange: ExchangeKind,
+    /// `verification_keys`; `None` is "jwks".
+    pub verification_keys: Option<Arc<VerificationKeys>>,
+    /// `system_user_token`
+    pub system_user_token: SystemUserToken,
+    /// `client_secret`
+    pub client_secret: SecretString,
+    /// `private_key`, shared by the tenants of one application.
+    pub signing_key: Arc<SigningKey>,
+    /// `api_url`
+    pub api_url: Option<BaseUrl>,
+}
+
+/// One thing wrong (or worth a warning) in the configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// The dotted key, `tenants.Cust12345.api_url`; empty for the file as a whole.
+    pub key: String,
+    /// Where the value came from: the file's name, or the environment variable's.
+    pub source: String,
+    /// What is wrong; never holds a secret's value.
+    pub what: String,
+    /// What to do about it.
+    pub hint: String,
+}

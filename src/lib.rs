@@ -1,0 +1,6 @@
+//! soproxy: an authenticating reverse proxy for SuperOffice CRM Online.
+
+pub mod clock;
+pub mod config;
+pub mod superoffice;
+pub mod ticket;
