@@ -1,6 +1,9 @@
 //! soproxy: an authenticating reverse proxy for SuperOffice CRM Online.
 
+pub mod body;
 pub mod clock;
 pub mod config;
+pub mod server;
 pub mod superoffice;
 pub mod ticket;
+pub mod upstream;

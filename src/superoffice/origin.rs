@@ -142,6 +142,11 @@ impl UpstreamHosts {
         let listed = self.0.iter().any(|pattern| pattern.fits(&host, base));
         if listed { Ok(()) } else { Err(OriginRefused::NotListed(base.authority.to_string())) }
     }
+
+    /// The same, as a proof that a [`crate::ticket::Ticket`] asks for.
+    pub fn allow(&self, base: BaseUrl) -> Result<AllowedBase, OriginRefused> {
+        self.check(&base).map(|()| AllowedBase(base))
+    }
 }
 
 impl HostPattern {
@@ -167,6 +172,24 @@ impl HostPattern {
         };
         let own_port = if base.is_https() { 443 } else { 80 };
         name_fits && base.port() == self.port.unwrap_or(own_port)
+    }
+}
+
+/// A base that passed [`UpstreamHosts::check`]: a ticket may be sent there. Only [`UpstreamHosts::allow`] makes one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AllowedBase(BaseUrl);
+
+impl std::ops::Deref for AllowedBase {
+    type Target = BaseUrl;
+
+    fn deref(&self) -> &BaseUrl {
+        &self.0
+    }
+}
+
+impl fmt::Display for AllowedBase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
     }
 }
 

@@ -1,1 +1,409 @@
-//! x
+//! The hot-swapped ticket of one tenant, and the task that renews it.
+//!
+//! Readers take one atomic snapshot; they wait only while there is no usable ticket at all, and then all of them for the
+//! same exchange. The exchange runs in the tenant's own task, never inside a client's request, so a client that goes away
+//! cancels nothing. The task looks at *levels* (is there a ticket, is its generation invalidated, is it wanted, is it due),
+//! never at edges: a wake-up too many does nothing.
+
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use arc_swap::ArcSwapOption;
+use jiff::Timestamp;
+use tokio::sync::{Notify, Semaphore, watch};
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use super::{Exchange, ExchangeFailure, Plan, Policy, Tenure, Ticket, backoff, brake};
+use crate::clock::{Clock, Moment};
+
+/// A ticket younger than this is not doubted when upstream answers 401.
+const UNDOUBTED: Duration = Duration::from_secs(2);
+
+/// The renewing task looks at the clocks at least this often, so that it notices a suspend.
+const LOOK_AGAIN: Duration = Duration::from_secs(30);
+
+/// What the tickets of all tenants share.
+#[derive(Clone, Debug)]
+pub struct Shared {
+    /// When to renew.
+    pub policy: Policy,
+    /// The time.
+    pub clock: Clock,
+    /// Exchanges at once over all tenants.
+    pub permits: Arc<Semaphore>,
+}
+
+/// One tenant's ticket. Dropping it ends the renewing task.
+pub struct Tickets {
+    slot: Arc<Slot>,
+    _renewer: DropGuard,
+}
+
+/// No ticket can be had now.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{failure}")]
+pub struct Unavailable {
+    /// What the last exchange said.
+    pub failure: ExchangeFailure,
+    /// When the next one is due.
+    pub retry_after: Duration,
+}
+
+/// What a 401 means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// The ticket is not doubted (too young, or fresh ones were refused before): the 401 is the answer.
+    Stands,
+    /// A newer ticket is there or on its way: see [`Tickets::newer_than`].
+    Renewing,
+}
+
+/// A tenant's state for readiness and for people.
+#[derive(Clone, Debug)]
+pub struct Status {
+    /// The ticket in the slot, if it can still be used: generation and age.
+    pub ticket: Option<(u64, Duration)>,
+    /// An exchange is on.
+    pub renewing: bool,
+    /// The last exchange failed, and when the next is due.
+    pub failure: Option<Unavailable>,
+    /// Upstream refuses fresh tickets too; no 401 causes a renewal for this long.
+    pub refused: Option<Duration>,
+}
+
+impl Status {
+    /// Whether a request of this tenant can be served now: by its ticket, or by one fetched on demand.
+    pub fn can_serve(&self) -> bool {
+        self.refused.is_none() && (self.ticket.is_some() || (self.failure.is_none() && !self.renewing))
+    }
+}
+
+struct Slot {
+    tenant: String,
+    shared: Shared,
+    current: ArcSwapOption<Ticket>,
+    last_used: UseMark,
+    /// The newest generation that upstream accepted.
+    accepted: AtomicU64,
+    /// Generations up to this one are rejected.
+    invalidated: AtomicU64,
+    /// Somebody wants a ticket although the policy would not fetch one.
+    wanted: AtomicBool,
+    wake: Notify,
+    progress: watch::Sender<Progress>,
+    brake: Mutex<Brake>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Progress {
+    in_flight: bool,
+    failure: Option<(ExchangeFailure, Moment)>,
+}
+
+/// Keeps 401s from becoming a storm of exchanges: a renewal that a 401 caused is followed by a pause, unless the replayed
+/// request shows that it was the cure.
+#[derive(Debug, Default)]
+struct Brake {
+    until: Option<Moment>,
+    /// Fresh tickets that were refused in a row.
+    refused: u32,
+    /// The newest of them.
+    refused_generation: u64,
+}
+
+impl Tickets {
+    /// Starts the renewing task of one tenant. With `prefetch` it fetches a ticket at once, else on the first request.
+    pub fn start(tenant: &str, exchange: Arc<dyn Exchange>, shared: Shared, prefetch: bool) -> Tickets {
+        let slot = Arc::new(Slot {
+            tenant: tenant.to_owned(),
+            shared,
+            current: ArcSwapOption::empty(),
+            last_used: UseMark::default(),
+            accepted: AtomicU64::new(0),
+            invalidated: AtomicU64::new(0),
+            wanted: AtomicBool::new(prefetch),
+            wake: Notify::new(),
+            progress: watch::Sender::new(Progress { in_flight: prefetch, failure: None }),
+            brake: Mutex::default(),
+        });
+        let stop = CancellationToken::new();
+        tokio::spawn({
+            let (slot, stop) = (slot.clone(), stop.clone());
+            async move {
+                if stop.run_until_cancelled(slot.renew_for_ever(&*exchange)).await.is_none() {
+                    slot.give_up();
+                }
+            }
+        });
+        Tickets { slot, _renewer: stop.drop_guard() }
+    }
+
+    /// The ticket to use now. One atomic read while there is a usable one; else waits for the one exchange that is on.
+    /// While the last exchange's failure is being waited out: the failure, at once.
+    pub async fn get(&self) -> Result<Arc<Ticket>, Unavailable> {
+        let slot = &self.slot;
+        let current = slot.current.load();
+        if let Some(ticket) = &*current
+            && slot.usable(ticket, slot.shared.clock.now())
+        {
+            return Ok(ticket.clone());
+        }
+        drop(current);
+        slot.wait_for(|ticket, now| slot.usable(ticket, now), true).await
+    }
+
+    /// A ticket of a later generation than the one that was refused.
+    pub async fn newer_than(&self, generation: u64) -> Result<Arc<Ticket>, Unavailable> {
+        let slot = &self.slot;
+        slot.wait_for(|ticket, now| ticket.generation > generation && slot.usable(ticket, now), false).await
+    }
+
+    /// Upstream accepted a request that was sent at `sent`.
+    pub fn used(&self, ticket: &Ticket, sent: Moment) {
+        let slot = &self.slot;
+        let before = slot.last_used.get();
+        slot.last_used.set(sent);
+        if slot.accepted.load(Ordering::Relaxed) < ticket.generation {
+            slot.accepted.fetch_max(ticket.generation, Ordering::Relaxed);
+        }
+        // The first use since the ticket was issued brings the renewal forward from `lifetime` to `max_age`.
+        if before.is_none_or(|before| before.mono < ticket.issued.mono) {
+            slot.wake.notify_one();
+        }
+    }
+
+    /// Upstream answered 401 to a request that carried `ticket`. With `replay`, to one that was already sent again.
+    pub fn refused(&self, ticket: &Ticket, replay: bool) -> Refusal {
+        self.slot.refused(ticket, replay)
+    }
+
+    /// The replay after a 401 was accepted: renewing was the cure, so the next 401 may be believed at once.
+    pub fn cured(&self) {
+        *self.slot.brake() = Brake::default();
+    }
+
+    /// How this tenant stands.
+    pub fn status(&self) -> Status {
+        self.slot.status()
+    }
+}
+
+impl Slot {
+    /// Whether `ticket` is neither run out nor rejected.
+    fn usable(&self, ticket: &Ticket, now: Moment) -> bool {
+        ticket.generation > self.invalidated.load(Ordering::Relaxed) && !self.run_out(ticket, now)
+    }
+
+    fn run_out(&self, ticket: &Ticket, now: Moment) -> bool {
+        self.shared.policy.time_left(&self.tenure(ticket), now).is_zero()
+    }
+
+    fn tenure(&self, ticket: &Ticket) -> Tenure {
+        // Any fixed number per ticket will do for spread; the low digits of the time of issue are as good as random.
+        let jitter = f64::from(ticket.issued.mono.subsec_nanos() % 1_000_003) / 1_000_003.0;
+        Tenure { issued: ticket.issued, last_used: self.last_used.get(), jitter }
+    }
+
+    async fn wait_for(&self, fits: impl Fn(&Ticket, Moment) -> bool, or_doubted: bool) -> Result<Arc<Ticket>, Unavailable> {
+        let mut progress = self.progress.subscribe();
+        loop {
+            let seen = progress.borrow_and_update().clone();
+            let now = self.shared.clock.now();
+            let current = self.current.load_full();
+            if let Some(ticket) = current.as_ref().filter(|ticket| fits(ticket, now)) {
+                return Ok(ticket.clone());
+            }
+            if let Some((failure, retry_at)) = seen.failure.filter(|(_, retry_at)| !seen.in_flight && now.mono < retry_at.mono) {
+                // A ticket that was refused once, while the login service is down, is better than none: should the 401
+                // not have been about the ticket, the tenant goes on being served.
+                if let Some(doubted) = current.filter(|ticket| or_doubted && !self.run_out(ticket, now)) {
+                    return Ok(doubted);
+                }
+                return Err(Unavailable { failure, retry_after: retry_at.mono - now.mono });
+            }
+            self.wanted.store(true, Ordering::Release);
+            self.wake.notify_one();
+            if progress.changed().await.is_err() {
+                return Err(removed());
+            }
+        }
+    }
+
+    fn refused(&self, ticket: &Ticket, replay: bool) -> Refusal {
+        let newest = self.current.load().as_ref().map_or(0, |current| current.generation);
+        let rejected = self.invalidated.load(Ordering::Acquire);
+        if !replay && (ticket.generation < newest || ticket.generation <= rejected) {
+            return Refusal::Renewing;
+        }
+        let now = self.shared.clock.now();
+        let mut state = self.brake();
+        let never_accepted = self.accepted.load(Ordering::Relaxed) < ticket.generation;
+        if ticket.after_refusal && (replay || never_accepted) && state.refused_generation < ticket.generation {
+            state.refused += 1;
+            state.refused_generation = ticket.generation;
+            let pause = brake(state.refused);
+            state.until = Some(later(now, pause));
+            tracing::warn!(
+                tenant = self.tenant, generation = ticket.generation, pause = ?pause,
+                "upstream answers 401 to a fresh ticket too: no further renewal because of a 401 for now. Is client_secret right, and may this application use this part of the web API?"
+            );
+            return Refusal::Stands;
+        }
+        let braked = state.until.is_some_and(|until| now.mono < until.mono);
+        if replay || braked || now.since(ticket.issued) < UNDOUBTED {
+            return Refusal::Stands;
+        }
+        let pause = brake(state.refused.max(1));
+        if state.until.is_some_and(|until| now.since(until) > pause) {
+            *state = Brake { refused_generation: state.refused_generation, ..Brake::default() };
+        }
+        state.until = Some(later(now, pause));
+        drop(state);
+        tracing::info!(tenant = self.tenant, generation = ticket.generation, "upstream answered 401: renewing the ticket");
+        self.invalidated.fetch_max(ticket.generation, Ordering::AcqRel);
+        self.wake.notify_one();
+        Refusal::Renewing
+    }
+
+    fn brake(&self) -> std::sync::MutexGuard<'_, Brake> {
+        self.brake.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The renewing task: no class of error ends it.
+    async fn renew_for_ever(&self, exchange: &dyn Exchange) {
+        let mut failures = 0;
+        loop {
+            match self.plan(self.shared.clock.now()) {
+                Plan::Renew => match self.renew(exchange).await {
+                    Ok(()) => failures = 0,
+                    Err(failure) => {
+                        failures += 1;
+                        let wait = backoff(failures, rand::random());
+                        self.report(failure, wait, failures);
+                        self.shared.clock.sleep(wait).await;
+                    }
+                },
+                Plan::Wait(wait) => {
+                    tokio::select! {
+                        () = self.shared.clock.sleep(wait.min(LOOK_AGAIN)) => {}
+                        () = self.wake.notified() => {}
+                    }
+                }
+                Plan::Lapse => self.wake.notified().await,
+            }
+        }
+    }
+
+    /// What the renewing task has to do now.
+    fn plan(&self, now: Moment) -> Plan {
+        let Some(ticket) = self.current.load_full() else {
+            return if self.wanted.load(Ordering::Acquire) { Plan::Renew } else { Plan::Lapse };
+        };
+        if ticket.generation <= self.invalidated.load(Ordering::Acquire) {
+            return Plan::Renew;
+        }
+        match self.shared.policy.plan(&self.tenure(&ticket), now) {
+            Plan::Lapse if self.run_out(&ticket, now) && self.wanted.load(Ordering::Acquire) => Plan::Renew,
+            // A use may come that changes the plan without waking us (it is not the first since the ticket was issued).
+            Plan::Lapse if !self.run_out(&ticket, now) => Plan::Wait(LOOK_AGAIN),
+            plan => plan,
+        }
+    }
+
+    async fn renew(&self, exchange: &dyn Exchange) -> Result<(), ExchangeFailure> {
+        self.progress.send_modify(|progress| progress.in_flight = true);
+        let outcome = match self.shared.permits.acquire().await {
+            Ok(_permit) => exchange.exchange().await,
+            Err(_) => Err(removed().failure),
+        };
+        let grant = outcome?;
+        let before = self.current.load_full();
+        let generation = before.as_ref().map_or(0, |ticket| ticket.generation) + 1;
+        let after_refusal = before.is_some_and(|ticket| ticket.generation <= self.invalidated.load(Ordering::Acquire));
+        let issued = self.shared.clock.now();
+        tracing::info!(tenant = self.tenant, generation, upstream = %grant.base.authority(), "ticket renewed");
+        let ticket = Ticket { authorization: grant.authorization, base: grant.base, generation, issued, after_refusal };
+        self.current.store(Some(Arc::new(ticket)));
+        self.wanted.store(false, Ordering::Release);
+        self.progress.send_replace(Progress::default());
+        Ok(())
+    }
+
+    fn report(&self, failure: ExchangeFailure, wait: Duration, failures: u32) {
+        let now = self.shared.clock.now();
+        let live = self.current.load().as_ref().is_some_and(|ticket| self.usable(ticket, now));
+        let serving = if live { "the ticket in use goes on serving" } else { "no ticket: requests are answered 503" };
+        tracing::warn!(tenant = self.tenant, failures, retry_in = ?wait, "no new ticket: {failure}; {serving}");
+        self.progress.send_replace(Progress { in_flight: false, failure: Some((failure, later(now, wait))) });
+    }
+
+    /// The tenant is gone from the configuration: nobody shall wait for its ticket.
+    fn give_up(&self) {
+        let retry_at = later(self.shared.clock.now(), Duration::from_secs(1));
+        self.progress.send_replace(Progress { in_flight: false, failure: Some((removed().failure, retry_at)) });
+    }
+
+    fn status(&self) -> Status {
+        let now = self.shared.clock.now();
+        let progress = self.progress.borrow().clone();
+        let current = self.current.load_full();
+        let ticket = current.as_ref().filter(|ticket| !self.run_out(ticket, now));
+        let state = self.brake();
+        let refused_now = ticket.is_some_and(|ticket| {
+            state.refused_generation == ticket.generation && self.accepted.load(Ordering::Relaxed) < ticket.generation
+        });
+        let until = state.until.map_or(Duration::ZERO, |until| until.mono.saturating_sub(now.mono));
+        let rejected = self.invalidated.load(Ordering::Relaxed);
+        Status {
+            ticket: ticket.filter(|ticket| ticket.generation > rejected).map(|ticket| (ticket.generation, now.since(ticket.issued))),
+            renewing: progress.in_flight,
+            failure: progress
+                .failure
+                .map(|(failure, retry_at)| Unavailable { failure, retry_after: retry_at.mono.saturating_sub(now.mono) }),
+            refused: refused_now.then_some(until),
+        }
+    }
+}
+
+fn later(now: Moment, by: Duration) -> Moment {
+    Moment { mono: now.mono + by, wall: now.wall + by }
+}
+
+fn removed() -> Unavailable {
+    let text = "this tenant was removed from the configuration".to_owned();
+    Unavailable { failure: ExchangeFailure { wire: text.clone(), log: text }, retry_after: Duration::from_secs(1) }
+}
+
+/// The last accepted use, both clocks in whole milliseconds, without a lock. The two halves may come from two uses that
+/// happened at once; they differ by less than anybody can measure.
+#[derive(Debug)]
+struct UseMark {
+    mono: AtomicU64,
+    wall: AtomicI64,
+}
+
+impl Default for UseMark {
+    fn default() -> UseMark {
+        UseMark { mono: AtomicU64::new(0), wall: AtomicI64::new(0) }
+    }
+}
+
+impl UseMark {
+    fn get(&self) -> Option<Moment> {
+        let mono = self.mono.load(Ordering::Relaxed);
+        let wall = Timestamp::from_millisecond(self.wall.load(Ordering::Relaxed)).unwrap_or(Timestamp::UNIX_EPOCH);
+        // Zero means never; a use in the first millisecond of the process is counted as one in the second.
+        (mono > 0).then(|| Moment { mono: Duration::from_millis(mono), wall })
+    }
+
+    fn set(&self, moment: Moment) {
+        // Rounded up, so that a use right after the ticket was issued is not thought to be before it.
+        let mono = u64::try_from(moment.mono.as_millis()).unwrap_or(u64::MAX).saturating_add(1);
+        self.mono.store(mono, Ordering::Relaxed);
+        self.wall.store(moment.wall.as_millisecond(), Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,194 @@
+//! The one table of the proxy's own errors: code, status, and the texts for the client.
+//!
+//! An answer is `application/problem+json` (RFC 9457) with `X-Soproxy-Error: <code>`, and carries the members of
+//! SuperOffice's own error body (protocol §6.4) too, so that a legacy client shows something sensible.
+
+use std::time::Duration;
+
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderName, HeaderValue, Response, StatusCode};
+use serde_json::json;
+
+use crate::body::{Body, full};
+
+/// Names the error to the client; never passed on from upstream.
+pub const ERROR_HEADER: HeaderName = HeaderName::from_static("x-soproxy-error");
+
+/// The methods that are carried, as `Allow` lists them; others that nobody has registered pass too.
+const ALLOWED: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
+
+/// An answer of the proxy's own.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ProxyError {
+    /// The path's first segment is no configured tenant.
+    #[error("no such tenant here: the path starts with the context identifier of a configured tenant, /Cust12345/api/v1/…")]
+    UnknownTenant,
+    /// The target is not carried, or could mean different things to us and to upstream.
+    #[error("{0}")]
+    BadTarget(&'static str),
+    /// CONNECT or TRACE.
+    #[error("this method is not carried")]
+    MethodNotAllowed,
+    /// The request's body exceeds `max_body`.
+    #[error("the request's body is larger than the {0} bytes that this proxy takes")]
+    BodyTooLarge(u64),
+    /// No usable ticket, and none to be had now.
+    #[error("no ticket for this tenant: {reason}")]
+    TicketUnavailable {
+        /// Why, for the client.
+        reason: String,
+        /// When the next exchange is due.
+        retry_after: Duration,
+    },
+    /// No connection to SuperOffice's web API, or it broke before the answer.
+    #[error("SuperOffice's web API cannot be reached")]
+    UpstreamUnreachable,
+    /// No answer in time.
+    #[error("SuperOffice's web API did not answer within {0:?}")]
+    UpstreamTimeout(Duration),
+    /// From a browser, or for another host.
+    #[error("{0}")]
+    ForbiddenOrigin(String),
+    /// The proxy is being stopped.
+    #[error("the proxy is shutting down")]
+    ShuttingDown,
+    /// More requests in flight than `max_requests`.
+    #[error("too many requests at once")]
+    Overloaded,
+}
+
+impl ProxyError {
+    /// Every code with its status, as README lists them.
+    pub const TABLE: [(&'static str, u16); 10] = [
+        ("bad_target", 400),
+        ("forbidden_origin", 403),
+        ("unknown_tenant", 404),
+        ("method_not_allowed", 405),
+        ("body_too_large", 413),
+        ("upstream_unreachable", 502),
+        ("overloaded", 503),
+        ("shutting_down", 503),
+        ("ticket_unavailable", 503),
+        ("upstream_timeout", 504),
+    ];
+
+    /// The code, as in `X-Soproxy-Error`.
+    pub fn code(&self) -> &'static str {
+        match self {
+            ProxyError::UnknownTenant => "unknown_tenant",
+            ProxyError::BadTarget(_) => "bad_target",
+            ProxyError::MethodNotAllowed => "method_not_allowed",
+            ProxyError::BodyTooLarge(_) => "body_too_large",
+            ProxyError::TicketUnavailable { .. } => "ticket_unavailable",
+            ProxyError::UpstreamUnreachable => "upstream_unreachable",
+            ProxyError::UpstreamTimeout(_) => "upstream_timeout",
+            ProxyError::ForbiddenOrigin(_) => "forbidden_origin",
+            ProxyError::ShuttingDown => "shutting_down",
+            ProxyError::Overloaded => "overloaded",
+        }
+    }
+
+    /// The status, from the table.
+    pub fn status(&self) -> StatusCode {
+        let code = self.code();
+        let status = ProxyError::TABLE.iter().find(|row| row.0 == code).map(|row| row.1);
+        status.and_then(|status| StatusCode::from_u16(status).ok()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+    }
+
+    fn title(&self) -> &'static str {
+        match self {
+            ProxyError::UnknownTenant => "Unknown tenant",
+            ProxyError::BadTarget(_) => "Target not carried",
+            ProxyError::MethodNotAllowed => "Method not allowed",
+            ProxyError::BodyTooLarge(_) => "Body too large",
+            ProxyError::TicketUnavailable { .. } => "No ticket",
+            ProxyError::UpstreamUnreachable => "Upstream unreachable",
+            ProxyError::UpstreamTimeout(_) => "Upstream timed out",
+            ProxyError::ForbiddenOrigin(_) => "Not from here",
+            ProxyError::ShuttingDown => "Shutting down",
+            ProxyError::Overloaded => "Overloaded",
+        }
+    }
+
+    /// When the client may try again.
+    fn retry_after(&self) -> Option<Duration> {
+        match self {
+            ProxyError::TicketUnavailable { retry_after, .. } => Some(*retry_after),
+            ProxyError::ShuttingDown | ProxyError::Overloaded => Some(Duration::from_secs(1)),
+            _ => None,
+        }
+    }
+
+    /// The whole answer.
+    pub fn response(&self, request_id: &str) -> Response<Body> {
+        let (code, status, detail) = (self.code(), self.status(), self.to_string());
+        let problem = json!({
+            "type": format!("urn:soproxy:error:{code}"),
+            "title": self.title(),
+            "status": status.as_u16(),
+            "detail": detail,
+            "code": code,
+            "request_id": request_id,
+            "Error": true,
+            "ErrorType": code,
+            "ErrorMessage": detail,
+            "ErrorSource": "soproxy",
+        });
+        let mut response = Response::new(full(format!("{problem:#}\n")));
+        *response.status_mut() = status;
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        headers.insert(ERROR_HEADER, HeaderValue::from_static(code));
+        if let Some(wait) = self.retry_after() {
+            // Whole seconds, rounded up: earlier would be too early.
+            headers.insert(RETRY_AFTER, HeaderValue::from(wait.as_secs_f64().ceil().max(1.0) as u64));
+        }
+        if *self == ProxyError::MethodNotAllowed {
+            headers.insert(ALLOW, ALLOWED);
+        }
+        response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn an_answer_serves_both_new_and_old_clients() {
+        let error = ProxyError::TicketUnavailable { reason: "login is down".into(), retry_after: Duration::from_millis(1200) };
+        let response = error.response("abc");
+        assert_eq!(response.status(), 503);
+        assert_eq!(response.headers()[RETRY_AFTER], "2");
+        assert_eq!(response.headers()[ERROR_HEADER], "ticket_unavailable");
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
+        assert_eq!(body["status"], 503);
+        assert_eq!(body["Error"], true);
+        assert_eq!(body["ErrorMessage"], body["detail"]);
+        assert_eq!(body["request_id"], "abc");
+    }
+
+    #[test]
+    fn every_error_stands_in_the_table() {
+        let all = [
+            ProxyError::UnknownTenant,
+            ProxyError::BadTarget(""),
+            ProxyError::MethodNotAllowed,
+            ProxyError::BodyTooLarge(1),
+            ProxyError::TicketUnavailable { reason: String::new(), retry_after: Duration::ZERO },
+            ProxyError::UpstreamUnreachable,
+            ProxyError::UpstreamTimeout(Duration::ZERO),
+            ProxyError::ForbiddenOrigin(String::new()),
+            ProxyError::ShuttingDown,
+            ProxyError::Overloaded,
+        ];
+        assert_eq!(all.len(), ProxyError::TABLE.len());
+        for error in all {
+            assert_ne!(error.status(), 500, "{}", error.code());
+        }
+    }
+}

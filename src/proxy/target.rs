@@ -1,0 +1,90 @@
+//! The upstream URI: which targets are carried, and how the tenant's base and the caller's path become one.
+
+use bytes::Bytes;
+use http::uri::{PathAndQuery, Uri};
+
+use super::error::ProxyError;
+use crate::superoffice::origin::BaseUrl;
+
+/// Refuses a path that upstream could read as another path than the one we matched: dot segments, encoded slashes or dots,
+/// backslashes (which IIS takes for slashes), NUL. The query is not looked at: nothing is decided by it.
+pub fn check(path: &str) -> Result<(), ProxyError> {
+    // One scan for the rare bytes; nearly every path holds none of them.
+    if !path.bytes().any(|byte| matches!(byte, b'.' | b'%' | b'\\' | 0)) {
+        return Ok(());
+    }
+    if path.bytes().any(|byte| byte == b'\\' || byte == 0) {
+        return Err(ProxyError::BadTarget("a backslash or NUL in the path"));
+    }
+    if path.split('/').any(|segment| segment == "." || segment == "..") {
+        return Err(ProxyError::BadTarget("a dot segment in the path"));
+    }
+    let encoded = |at: usize| path.as_bytes().get(at + 1..at + 3).unwrap_or_default();
+    for (at, _) in path.match_indices('%') {
+        match encoded(at) {
+            b"2f" | b"2F" | b"5c" | b"5C" => return Err(ProxyError::BadTarget("an encoded slash or backslash in the path")),
+            b"2e" | b"2E" => return Err(ProxyError::BadTarget("an encoded dot in the path")),
+            b"00" => return Err(ProxyError::BadTarget("an encoded NUL in the path")),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// The tenant's base, then what followed `/{tenant}/api` and the query, byte for byte.
+pub fn upstream_uri(base: &BaseUrl, rest: &str, query: Option<&str>) -> Result<Uri, ProxyError> {
+    let mut target = String::with_capacity(base.path().len() + rest.len() + query.map_or(1, |query| query.len() + 2));
+    target.push_str(base.path());
+    target.push_str(rest);
+    if target.is_empty() {
+        target.push('/');
+    }
+    if let Some(query) = query {
+        target.push('?');
+        target.push_str(query);
+    }
+    let path_and_query = PathAndQuery::from_maybe_shared(Bytes::from(target)).map_err(|_| NOT_A_TARGET)?;
+    let mut parts = http::uri::Parts::default();
+    parts.scheme = Some(base.scheme().clone());
+    parts.authority = Some(base.authority().clone());
+    parts.path_and_query = Some(path_and_query);
+    Uri::from_parts(parts).map_err(|_| NOT_A_TARGET)
+}
+
+const NOT_A_TARGET: ProxyError = ProxyError::BadTarget("the path cannot be sent to upstream as it is");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ambiguous_paths_are_refused() {
+        for good in ["/Cust1/api/v1/a.b/..c/x..", "/Cust1/api/%20%41", "/x%2", "/x%", "/a/...", "/%252e"] {
+            assert_eq!(check(good), Ok(()), "{good}");
+        }
+        for bad in ["/a/../b", "/a/.", "/..", "/a/%2e%2e/b", "/a%2Fb", "/a%2fb", "/a%5cb", "/a\\b", "/a%00", "/a/%2E", "/a%2e"] {
+            assert!(check(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_rest_and_the_query_stay_byte_for_byte() {
+        let base: BaseUrl = "https://sod2.superoffice.com/Cust1/api".parse().unwrap();
+        let uri = |rest, query| upstream_uri(&base, rest, query).unwrap().to_string();
+        assert_eq!(uri("/v1/x", None), "https://sod2.superoffice.com/Cust1/api/v1/x");
+        assert_eq!(uri("", None), "https://sod2.superoffice.com/Cust1/api");
+        assert_eq!(uri("/v1//%24x|", Some("%24select=a%2Fb&x='1 2'".replace(' ', "+").as_str())), "https://sod2.superoffice.com/Cust1/api/v1//%24x|?%24select=a%2Fb&x='1+2'");
+        assert_eq!(uri("/v1/x", Some("")), "https://sod2.superoffice.com/Cust1/api/v1/x?");
+        assert_eq!(upstream_uri(&"http://localhost".parse().unwrap(), "", None).unwrap().to_string(), "http://localhost/");
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn whatever_a_uri_may_hold_survives(rest in "(/[!$-;=@-\\[\\]_a-z|~]{0,8}){0,4}", query in proptest::option::of("[!$-;=?-_a-z|~]{0,12}")) {
+            let base: BaseUrl = "https://a.superoffice.com/Cust1/api/".parse().unwrap();
+            let uri = upstream_uri(&base, &rest, query.as_deref()).unwrap();
+            proptest::prop_assert_eq!(uri.path(), format!("/Cust1/api{rest}"));
+            proptest::prop_assert_eq!(uri.query(), query.as_deref());
+        }
+    }
+}
