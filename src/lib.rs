@@ -3,6 +3,8 @@
 pub mod body;
 pub mod clock;
 pub mod config;
+pub mod log;
+pub mod proxy;
 pub mod server;
 pub mod superoffice;
 pub mod ticket;

@@ -3,6 +3,7 @@
 //! Facts here are those of the protocol page; a comment names the section. What that page marks as not found is an
 //! assumption, and is written down where it is made.
 
+pub mod http;
 pub mod jwt;
 pub mod keys;
 pub mod login;

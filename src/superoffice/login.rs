@@ -1,1 +1,317 @@
-//! TODO
+//! The I/O edge of the exchange: sign → send → parse → verify. Classifies every failure; caches and schedules nothing
+//! but what belongs to one login service: its public keys and how far its clock is from ours.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::time::Duration;
+
+use arc_swap::ArcSwapOption;
+use http::Request;
+use http::header::{ACCEPT, CONTENT_TYPE};
+use jiff::{SignedDuration, Timestamp};
+use secrecy::{ExposeSecret, SecretString};
+use tokio::sync::Mutex;
+
+use super::http::{Answer, CallError, Caller};
+use super::jwt::{self, JwtError, SystemUserClaims};
+use super::keys::VerificationKeys;
+use super::origin::BaseUrl;
+use super::signing::{KeyError, SignedSystemToken, SigningKey};
+use super::{ContextId, ExchangeKind, ExchangeReply, ExchangeRequest, ReplyError, SuperIdCode, SystemUserToken, rest, soap};
+use crate::body::{empty, full};
+use crate::clock::{Clock, Moment};
+use crate::ticket::ExchangeFailure;
+
+/// Protocol §1.3.
+const JWKS_PATH: &str = "/login/.well-known/jwks";
+
+/// After a successful fetch, the key set is not fetched again for this long.
+const KEYS_AT_MOST_EVERY: Duration = Duration::from_secs(60);
+
+/// A `Date` further off than this says more about the server than about our clock.
+const LARGEST_SKEW: SignedDuration = SignedDuration::from_hours(24);
+
+/// Beyond this the operator should know.
+const NOTABLE_SKEW: SignedDuration = SignedDuration::from_secs(60);
+
+/// What one tenant brings to an exchange.
+#[derive(Clone, Debug)]
+pub struct Credentials {
+    /// The tenant.
+    pub context: ContextId,
+    /// Its system user token.
+    pub system_user_token: SystemUserToken,
+    /// The application's client secret.
+    pub client_secret: SecretString,
+    /// The application's private key.
+    pub signing_key: Arc<SigningKey>,
+}
+
+/// One login service.
+pub struct Login {
+    origin: BaseUrl,
+    kind: ExchangeKind,
+    caller: Caller,
+    clock: Clock,
+    leeway: Duration,
+    keys: Keys,
+    /// Theirs minus ours, milliseconds.
+    skew: AtomicI64,
+    skew_told: AtomicBool,
+}
+
+/// How a login service is spoken to.
+pub struct Settings {
+    /// `https://sod.superoffice.com`
+    pub origin: BaseUrl,
+    /// Which twin.
+    pub kind: ExchangeKind,
+    /// For `exp` and `nbf`.
+    pub leeway: Duration,
+    /// Keys from a file; `None` fetches the login service's JWKS.
+    pub keys: Option<Arc<VerificationKeys>>,
+}
+
+enum Keys {
+    File(Arc<VerificationKeys>),
+    Jwks {
+        current: ArcSwapOption<VerificationKeys>,
+        /// When the set was last fetched with success; held while it is fetched, so that one fetch serves all.
+        fetched: Mutex<Option<Moment>>,
+    },
+}
+
+/// Why an exchange failed. `Display` is the log's text.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum LoginError {
+    /// Our own key cannot sign.
+    #[error("signing failed: {0}")]
+    Sign(Arc<KeyError>),
+    /// The request cannot be written, for instance because a secret holds a character that XML cannot carry.
+    #[error("the exchange request cannot be written: {0}")]
+    Request(String),
+    /// No answer.
+    #[error("the login service {0}")]
+    Call(#[from] CallError),
+    /// An answer that is no reply.
+    #[error("the login service's answer is no exchange reply: {0}")]
+    Reply(#[from] ReplyError),
+    /// The service refused, in its own words.
+    #[error("the login service refused the exchange: {words}{}", advice(*.code))]
+    Refused {
+        /// The recognised code.
+        code: Option<SuperIdCode>,
+        /// `ErrorMessage`, shortened.
+        words: String,
+    },
+    /// The login service's public keys cannot be had.
+    #[error("the token cannot be verified: the login service's keys cannot be fetched: {0}")]
+    Keys(String),
+    /// The token failed a check.
+    #[error("the login service's token was refused: {0}")]
+    Token(Arc<JwtError>),
+}
+
+fn advice(code: Option<SuperIdCode>) -> String {
+    match code {
+        Some(code) => format!(" [{}: {}]", code.name(), code.advice()),
+        None => " [check context, client_secret, system_user_token and private_key: do they belong to one application and environment?]".to_owned(),
+    }
+}
+
+impl LoginError {
+    /// The client's text: whose fault it is and the code, no addresses.
+    fn wire(&self) -> String {
+        match self {
+            LoginError::Sign(_) | LoginError::Request(_) => "the proxy's own credentials cannot be used".to_owned(),
+            LoginError::Call(CallError::Timeout(_)) => "the login service does not answer in time".to_owned(),
+            LoginError::Call(_) => "the login service cannot be reached".to_owned(),
+            LoginError::Reply(_) => "the login service answers with something that is no exchange reply".to_owned(),
+            LoginError::Refused { code: Some(code), .. } => format!("the login service refused the exchange: {}, {}", code.name(), code.advice()),
+            LoginError::Refused { code: None, words } if words.is_empty() => "the login service refused the exchange".to_owned(),
+            LoginError::Refused { code: None, words } => format!("the login service refused the exchange: {words}"),
+            LoginError::Keys(_) => "the login service's public keys cannot be fetched".to_owned(),
+            LoginError::Token(_) => "the login service's token could not be verified".to_owned(),
+        }
+    }
+}
+
+impl From<LoginError> for ExchangeFailure {
+    fn from(error: LoginError) -> ExchangeFailure {
+        ExchangeFailure { wire: error.wire(), log: error.to_string() }
+    }
+}
+
+/// One step of an exchange, for whoever wants to explain it.
+pub enum Step<'a> {
+    /// The signed system token was made.
+    Signed(&'a SignedSystemToken),
+    /// This is about to be sent (it holds the client secret and the signed token).
+    Request {
+        /// Where to.
+        url: &'a str,
+        /// The envelope or JSON.
+        body: &'a [u8],
+    },
+    /// This came back (it may hold the JWT).
+    Answer(&'a Answer),
+    /// How far the login service's clock is ahead of ours.
+    Skew(SignedDuration),
+    /// The timestamp was refused; once more with the corrected time.
+    Again,
+}
+
+/// Watches the steps of an exchange.
+pub type Observer<'a> = &'a (dyn Fn(Step<'_>) + Send + Sync);
+
+impl Login {
+    /// A login service that nothing is known of yet.
+    pub fn new(settings: Settings, caller: Caller, clock: Clock) -> Login {
+        let keys = match settings.keys {
+            Some(keys) => Keys::File(keys),
+            None => Keys::Jwks { current: ArcSwapOption::empty(), fetched: Mutex::new(None) },
+        };
+        let Settings { origin, kind, leeway, .. } = settings;
+        Login { origin, kind, caller, clock, leeway, keys, skew: AtomicI64::new(0), skew_told: AtomicBool::new(false) }
+    }
+
+    /// The origin, for the tenant state endpoint beside the login service.
+    pub fn origin(&self) -> &BaseUrl {
+        &self.origin
+    }
+
+    /// The caller, for the same purpose.
+    pub fn caller(&self) -> &Caller {
+        &self.caller
+    }
+
+    /// Our wall clock, corrected by what the login service's `Date` told.
+    pub fn corrected_now(&self) -> Timestamp {
+        let skew = SignedDuration::from_millis(self.skew.load(Ordering::Relaxed));
+        let now = self.clock.now().wall;
+        now.checked_add(skew).unwrap_or(now)
+    }
+
+    /// One exchange. A refused timestamp is retried once at once, with the corrected time.
+    pub async fn exchange(&self, credentials: &Credentials, observer: Observer<'_>) -> Result<SystemUserClaims, LoginError> {
+        let mut reply = self.round_trip(credentials, observer).await?;
+        if let ExchangeReply::Refused(words) = &reply
+            && SuperIdCode::find(words) == Some(SuperIdCode::InvalidTimestamp)
+        {
+            observer(Step::Again);
+            reply = self.round_trip(credentials, observer).await?;
+        }
+        match reply {
+            ExchangeReply::Token(token) => self.verify(token.expose_secret(), &credentials.context).await,
+            ExchangeReply::Refused(words) => Err(LoginError::Refused { code: SuperIdCode::find(&words), words }),
+        }
+    }
+
+    async fn round_trip(&self, credentials: &Credentials, observer: Observer<'_>) -> Result<ExchangeReply, LoginError> {
+        let now = self.corrected_now();
+        let signed = credentials.signing_key.sign(&credentials.system_user_token, now).map_err(|error| LoginError::Sign(Arc::new(error)))?;
+        observer(Step::Signed(&signed));
+        let exchange = ExchangeRequest {
+            application_token: credentials.client_secret.expose_secret(),
+            context: &credentials.context,
+            signed_system_token: signed.expose(),
+        };
+        let (path, body) = match self.kind {
+            ExchangeKind::Soap => (soap::PATH, soap::request_body(&exchange)),
+            ExchangeKind::Rest => (rest::PATH, rest::request_body(&exchange)),
+        };
+        let body = body.map_err(|error| LoginError::Request(error.to_string()))?;
+        let url = self.origin.join(path);
+        observer(Step::Request { url: &url, body: &body });
+        let request = match self.kind {
+            ExchangeKind::Soap => Request::post(&url).header(CONTENT_TYPE, "text/xml;charset=UTF-8").header("SOAPAction", soap::SOAP_ACTION),
+            ExchangeKind::Rest => Request::post(&url).header(CONTENT_TYPE, "application/json").header(ACCEPT, "application/json"),
+        };
+        let request = request.body(full(body.to_vec())).map_err(|error| LoginError::Request(error.to_string()))?;
+        let answer = self.caller.call(request).await?;
+        observer(Step::Answer(&answer));
+        let status = answer.status.as_u16();
+        if answer.cut_off {
+            return Err(ReplyError::Truncated { status, length: answer.body.len() }.into());
+        }
+        let parse = match self.kind {
+            ExchangeKind::Soap => soap::parse_reply,
+            ExchangeKind::Rest => rest::parse_reply,
+        };
+        let reply = parse(status, answer.content_type(), answer.location(), &answer.body)?;
+        self.note_date(&answer, observer);
+        Ok(reply)
+    }
+
+    /// Learns the skew from a genuine answer. The channel is trusted: TLS is always verified, else it is loopback.
+    fn note_date(&self, answer: &Answer, observer: Observer<'_>) {
+        if !self.origin.is_https() && !self.origin.is_loopback() {
+            return;
+        }
+        let Some(theirs) = answer.date() else { return };
+        let skew = theirs.duration_since(self.clock.now().wall);
+        if skew.abs() > LARGEST_SKEW {
+            tracing::warn!(login = %self.origin, skew = %skew, "the login service's Date is more than a day off ours and is not believed: check this machine's clock");
+            return;
+        }
+        // `Date` has whole seconds, and the answer was on its way: less than two seconds is no skew.
+        let skew = if skew.abs() < SignedDuration::from_secs(2) { SignedDuration::ZERO } else { skew };
+        let notable = skew.abs() > NOTABLE_SKEW;
+        if notable && !self.skew_told.swap(true, Ordering::Relaxed) {
+            tracing::warn!(login = %self.origin, skew = %skew, "this machine's clock differs from the login service's; signing and validating with the corrected time. Set the clock right");
+        } else if !notable {
+            self.skew_told.store(false, Ordering::Relaxed);
+        }
+        self.skew.store(i64::try_from(skew.as_millis()).unwrap_or(0), Ordering::Relaxed);
+        observer(Step::Skew(skew));
+    }
+
+    async fn verify(&self, token: &str, context: &ContextId) -> Result<SystemUserClaims, LoginError> {
+        let check = |keys: &VerificationKeys| {
+            let expected = jwt::Expected { context, now: self.corrected_now(), leeway: self.leeway };
+            jwt::verify(token, keys, &expected)
+        };
+        let refused = |error: JwtError| LoginError::Token(Arc::new(error));
+        let (current, fetched) = match &self.keys {
+            Keys::File(keys) => return check(keys).map_err(refused),
+            Keys::Jwks { current, fetched } => (current, fetched),
+        };
+        let known = current.load_full();
+        if let Some(keys) = &known {
+            match check(keys) {
+                Err(error) if error.wants_fresh_keys() => {}
+                checked => return checked.map_err(refused),
+            }
+        }
+        let mut fetched = fetched.lock().await;
+        let newer = current.load_full();
+        let replaced = match (&known, &newer) {
+            (Some(known), Some(newer)) => !Arc::ptr_eq(known, newer),
+            (None, newer) => newer.is_some(),
+            (Some(_), None) => false,
+        };
+        let recent = fetched.is_some_and(|at| self.clock.now().since(at) < KEYS_AT_MOST_EVERY);
+        let keys = match newer {
+            // Somebody else fetched while we waited, or the set is too young to be fetched again.
+            Some(keys) if replaced || recent => keys,
+            _ => {
+                let keys = Arc::new(self.fetch_keys().await?);
+                *fetched = Some(self.clock.now());
+                current.store(Some(keys.clone()));
+                keys
+            }
+        };
+        drop(fetched);
+        check(&keys).map_err(refused)
+    }
+
+    async fn fetch_keys(&self) -> Result<VerificationKeys, LoginError> {
+        let request = Request::get(self.origin.join(JWKS_PATH)).header(ACCEPT, "application/json").body(empty());
+        let request = request.map_err(|error| LoginError::Keys(error.to_string()))?;
+        let answer = self.caller.call(request).await.map_err(|error| LoginError::Keys(error.to_string()))?;
+        if !answer.status.is_success() {
+            return Err(LoginError::Keys(format!("HTTP {} from {JWKS_PATH}", answer.status.as_u16())));
+        }
+        VerificationKeys::from_jwks(&answer.body).map_err(|error| LoginError::Keys(error.to_string()))
+    }
+}
