@@ -1,5 +1,6 @@
 //! soproxy: an authenticating reverse proxy for SuperOffice CRM Online.
 
+pub mod admin;
 pub mod body;
 pub mod clock;
 pub mod config;

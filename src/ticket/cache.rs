@@ -66,6 +66,8 @@ pub struct Status {
     pub ticket: Option<(u64, Duration)>,
     /// An exchange is on.
     pub renewing: bool,
+    /// There was a ticket at some time.
+    pub ever: bool,
     /// The last exchange failed, and when the next is due.
     pub failure: Option<Unavailable>,
     /// Upstream refuses fresh tickets too; no 401 causes a renewal for this long.
@@ -75,7 +77,7 @@ pub struct Status {
 impl Status {
     /// Whether a request of this tenant can be served now: by its ticket, or by one fetched on demand.
     pub fn can_serve(&self) -> bool {
-        self.refused.is_none() && (self.ticket.is_some() || (self.failure.is_none() && !self.renewing))
+        self.refused.is_none() && (self.ticket.is_some() || (self.failure.is_none() && (self.ever || !self.renewing)))
     }
 }
 
@@ -358,6 +360,7 @@ impl Slot {
         Status {
             ticket: ticket.filter(|ticket| ticket.generation > rejected).map(|ticket| (ticket.generation, now.since(ticket.issued))),
             renewing: progress.in_flight,
+            ever: current.is_some(),
             failure: progress
                 .failure
                 .map(|(failure, retry_at)| Unavailable { failure, retry_after: retry_at.mono.saturating_sub(now.mono) }),

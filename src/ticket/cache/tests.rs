@@ -1,1 +1,377 @@
-//! x
+//! The cache against a scripted exchange and a hand-moved clock: no sockets, no sleeps.
+
+use std::pin::Pin;
+use std::sync::atomic::AtomicUsize;
+
+use http::HeaderValue;
+
+use super::*;
+use crate::clock::Hand;
+use crate::superoffice::origin::UpstreamHosts;
+use crate::ticket::Grant;
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+#[derive(Default)]
+struct Script {
+    exchanges: AtomicUsize,
+    at_once: AtomicUsize,
+    most_at_once: AtomicUsize,
+    down: AtomicBool,
+    /// While set, exchanges wait for `go`.
+    held: AtomicBool,
+    go: Notify,
+}
+
+impl Script {
+    fn count(&self) -> usize {
+        self.exchanges.load(Ordering::SeqCst)
+    }
+
+    fn hold(&self, held: bool) {
+        self.held.store(held, Ordering::SeqCst);
+        self.go.notify_waiters();
+    }
+}
+
+impl Exchange for Script {
+    fn exchange(&self) -> Pin<Box<dyn Future<Output = Result<Grant, ExchangeFailure>> + Send + '_>> {
+        Box::pin(async {
+            self.exchanges.fetch_add(1, Ordering::SeqCst);
+            let now = self.at_once.fetch_add(1, Ordering::SeqCst) + 1;
+            self.most_at_once.fetch_max(now, Ordering::SeqCst);
+            while self.held.load(Ordering::SeqCst) {
+                self.go.notified().await;
+            }
+            self.at_once.fetch_sub(1, Ordering::SeqCst);
+            if self.down.load(Ordering::SeqCst) {
+                return Err(ExchangeFailure { wire: "login is down".into(), log: "login is down, says the log".into() });
+            }
+            let base = UpstreamHosts::parse(["localhost"]).unwrap().allow("http://localhost/Cust1/api".parse().unwrap()).unwrap();
+            Ok(Grant { authorization: HeaderValue::from_static("SOTicket t"), base })
+        })
+    }
+}
+
+struct Bench {
+    script: Arc<Script>,
+    hand: Hand,
+    clock: Clock,
+    tickets: Arc<Tickets>,
+}
+
+fn shared(max_age: Option<Duration>, permits: usize) -> (Shared, Hand) {
+    let (clock, hand) = Clock::manual(Timestamp::from_second(1_800_000_000).unwrap());
+    let policy = Policy { max_age, lifetime: 6 * HOUR, keep_warm: 24 * HOUR };
+    (Shared { policy, clock, permits: Arc::new(Semaphore::new(permits)) }, hand)
+}
+
+fn bench_with(max_age: Option<Duration>, prefetch: bool, down: bool) -> Bench {
+    let (shared, hand) = shared(max_age, 4);
+    let script = Arc::new(Script::default());
+    script.down.store(down, Ordering::SeqCst);
+    let clock = shared.clock.clone();
+    let tickets = Arc::new(Tickets::start("Cust1", script.clone(), shared, prefetch));
+    Bench { script, hand, clock, tickets }
+}
+
+fn bench() -> Bench {
+    bench_with(Some(HOUR), false, false)
+}
+
+/// Lets every task run until it waits.
+async fn settle() {
+    for _ in 0..50 {
+        tokio::task::yield_now().await;
+    }
+}
+
+impl Bench {
+    /// Moves on in steps, as time does, letting tasks run in between.
+    async fn advance(&self, by: Duration) {
+        let step = (by / 200).max(Duration::from_millis(100));
+        let mut left = by;
+        while !left.is_zero() {
+            let now = step.min(left);
+            self.hand.advance(now);
+            left -= now;
+            settle().await;
+        }
+    }
+
+    async fn use_now(&self) -> Arc<Ticket> {
+        let ticket = self.tickets.get().await.unwrap();
+        self.tickets.used(&ticket, self.clock.now());
+        settle().await;
+        ticket
+    }
+}
+
+#[tokio::test]
+async fn all_waiters_on_a_cold_tenant_share_one_exchange() {
+    let bench = bench();
+    bench.script.hold(true);
+    let waiters: Vec<_> = (0..100)
+        .map(|_| {
+            let tickets = bench.tickets.clone();
+            tokio::spawn(async move { tickets.get().await.map(|ticket| ticket.generation) })
+        })
+        .collect();
+    settle().await;
+    bench.script.hold(false);
+    for waiter in waiters {
+        assert_eq!(waiter.await.unwrap().unwrap(), 1);
+    }
+    assert_eq!(bench.script.count(), 1);
+}
+
+#[tokio::test]
+async fn a_caller_that_goes_away_cancels_nothing() {
+    let bench = bench();
+    bench.script.hold(true);
+    let impatient = tokio::spawn({
+        let tickets = bench.tickets.clone();
+        async move { tickets.get().await.map(|_| ()) }
+    });
+    settle().await;
+    impatient.abort();
+    settle().await;
+    bench.script.hold(false);
+    assert_eq!(bench.tickets.get().await.unwrap().generation, 1);
+    assert_eq!(bench.script.count(), 1);
+}
+
+#[tokio::test]
+async fn a_tenant_in_use_is_renewed_hourly_and_not_per_call() {
+    let bench = bench();
+    for _ in 0..30 {
+        bench.use_now().await;
+        bench.advance(Duration::from_secs(600)).await;
+    }
+    // 5 hours of use, a renewal an hour (and up to 5 % later).
+    assert!((4..=6).contains(&bench.script.count()), "{}", bench.script.count());
+}
+
+#[tokio::test]
+async fn an_idle_tenant_is_kept_warm_for_a_day_and_then_lapses() {
+    let bench = bench();
+    bench.use_now().await;
+    bench.advance(2 * HOUR).await;
+    assert_eq!(bench.script.count(), 2, "used since it was issued: renewed at max_age");
+    bench.advance(40 * HOUR).await;
+    let renewals = bench.script.count();
+    assert!((4..=6).contains(&renewals), "once per 6 h for the rest of the day, not {renewals} times");
+    bench.advance(40 * HOUR).await;
+    assert_eq!(bench.script.count(), renewals, "then never again");
+    bench.use_now().await;
+    assert_eq!(bench.script.count(), renewals + 1, "but on demand");
+}
+
+#[tokio::test]
+async fn the_first_use_of_an_old_ticket_renews_it_in_the_background() {
+    let bench = bench_with(Some(HOUR), true, false);
+    settle().await;
+    bench.advance(3 * HOUR).await;
+    assert_eq!(bench.script.count(), 1, "never used: not renewed");
+    assert_eq!(bench.use_now().await.generation, 1, "and yet served at once");
+    assert_eq!(bench.tickets.get().await.unwrap().generation, 2);
+}
+
+#[tokio::test]
+async fn never_relies_on_sliding() {
+    let bench = bench_with(None, false, false);
+    for _ in 0..20 {
+        bench.use_now().await;
+        bench.advance(HOUR).await;
+    }
+    assert_eq!(bench.script.count(), 1, "20 hours of use, each within the window");
+    bench.advance(5 * HOUR).await;
+    assert_eq!(bench.script.count(), 2, "idle for nearly 6 h");
+}
+
+#[tokio::test]
+async fn failures_back_off_and_cold_callers_are_told_at_once() {
+    let bench = bench_with(Some(HOUR), true, true);
+    settle().await;
+    let unavailable = bench.tickets.get().await.unwrap_err();
+    assert_eq!(unavailable.failure.wire, "login is down");
+    assert!(unavailable.retry_after <= Duration::from_millis(1150));
+    for _ in 0..1000 {
+        assert!(bench.tickets.get().await.is_err());
+    }
+    assert_eq!(bench.script.count(), 1, "callers cause no exchanges while the wait is on");
+    bench.advance(Duration::from_secs(600)).await;
+    let tries = bench.script.count();
+    assert!((10..=18).contains(&tries), "1, 2, 4 … 60 s: {tries} tries in 10 minutes");
+    let waits = bench.tickets.status();
+    assert!(!waits.can_serve());
+    bench.script.down.store(false, Ordering::SeqCst);
+    bench.advance(Duration::from_secs(70)).await;
+    assert_eq!(bench.tickets.get().await.unwrap().generation, 1, "no error ends the loop");
+    assert!(bench.tickets.status().can_serve());
+}
+
+#[tokio::test]
+async fn a_live_ticket_serves_while_login_is_down_until_it_has_truly_expired() {
+    let bench = bench();
+    bench.use_now().await;
+    bench.script.down.store(true, Ordering::SeqCst);
+    bench.advance(5 * HOUR).await;
+    assert_eq!(bench.use_now().await.generation, 1);
+    bench.advance(5 * HOUR).await;
+    assert_eq!(bench.tickets.get().await.unwrap().generation, 1, "each accepted use resets the window");
+    bench.advance(2 * HOUR).await;
+    assert!(bench.tickets.get().await.is_err());
+    assert!(!bench.tickets.status().can_serve());
+}
+
+#[tokio::test]
+async fn after_a_suspend_a_run_out_ticket_is_not_used() {
+    let bench = bench();
+    assert_eq!(bench.use_now().await.generation, 1);
+    bench.hand.suspend(8 * HOUR);
+    assert_eq!(bench.tickets.get().await.unwrap().generation, 2);
+}
+
+#[tokio::test]
+async fn a_thousand_refusals_of_one_generation_cause_one_exchange() {
+    let bench = bench();
+    let ticket = bench.use_now().await;
+    bench.advance(Duration::from_secs(10)).await;
+    for _ in 0..1000 {
+        assert_eq!(bench.tickets.refused(&ticket, false), Refusal::Renewing);
+    }
+    assert_eq!(bench.tickets.newer_than(1).await.unwrap().generation, 2);
+    assert_eq!(bench.tickets.refused(&ticket, false), Refusal::Renewing, "a late 401 takes the newer ticket");
+    assert_eq!(bench.tickets.newer_than(1).await.unwrap().generation, 2);
+    settle().await;
+    assert_eq!(bench.script.count(), 2);
+}
+
+#[tokio::test]
+async fn a_young_ticket_is_not_doubted() {
+    let bench = bench();
+    let ticket = bench.use_now().await;
+    bench.hand.advance(Duration::from_millis(1900));
+    assert_eq!(bench.tickets.refused(&ticket, false), Refusal::Stands);
+    bench.hand.advance(Duration::from_millis(200));
+    assert_eq!(bench.tickets.refused(&ticket, false), Refusal::Renewing);
+}
+
+/// A wrong client secret: exchanges succeed, calls are answered 401 for ever.
+#[tokio::test]
+async fn refused_fresh_tickets_are_braked() {
+    let bench = bench_with(Some(HOUR), true, false);
+    settle().await;
+    for second in 0..7200 {
+        let ticket = bench.tickets.get().await.unwrap();
+        if bench.tickets.refused(&ticket, false) == Refusal::Renewing {
+            let newer = bench.tickets.newer_than(ticket.generation).await.unwrap();
+            assert_eq!(bench.tickets.refused(&newer, true), Refusal::Stands);
+        }
+        if second == 60 {
+            assert!(!bench.tickets.status().can_serve(), "readiness says so");
+        }
+        bench.hand.advance(Duration::from_secs(1));
+        settle().await;
+    }
+    // 30 s, 1, 2, 4, 8 min, then every 15 min.
+    assert!((8..=16).contains(&bench.script.count()), "{} exchanges in two hours", bench.script.count());
+}
+
+/// As above, but with bodies too large to be replayed: nothing tells whether a renewal was the cure.
+#[tokio::test]
+async fn refusals_without_replay_are_braked_too() {
+    let bench = bench_with(Some(HOUR), true, false);
+    settle().await;
+    for _ in 0..3600 {
+        let ticket = bench.tickets.get().await.unwrap();
+        bench.tickets.refused(&ticket, false);
+        bench.hand.advance(Duration::from_secs(1));
+        settle().await;
+    }
+    assert!(bench.script.count() <= 12, "{} exchanges in an hour", bench.script.count());
+}
+
+/// One path is refused whatever the ticket, the others are served.
+#[tokio::test]
+async fn a_path_that_is_always_refused_does_not_storm() {
+    let bench = bench();
+    for _ in 0..3600 {
+        let ticket = bench.use_now().await;
+        if bench.tickets.refused(&ticket, false) == Refusal::Renewing {
+            let newer = bench.tickets.newer_than(ticket.generation).await.unwrap();
+            bench.tickets.refused(&newer, true);
+        }
+        bench.hand.advance(Duration::from_secs(1));
+        settle().await;
+    }
+    assert!(bench.script.count() <= 12, "{} exchanges in an hour", bench.script.count());
+    assert!(bench.tickets.status().can_serve(), "the tenant is served");
+}
+
+#[tokio::test]
+async fn a_renewal_that_was_the_cure_releases_the_brake() {
+    let bench = bench();
+    for generation in 1..=5 {
+        let ticket = bench.use_now().await;
+        assert_eq!(ticket.generation, generation);
+        bench.hand.advance(Duration::from_secs(3));
+        assert_eq!(bench.tickets.refused(&ticket, false), Refusal::Renewing);
+        let newer = bench.tickets.newer_than(generation).await.unwrap();
+        bench.tickets.used(&newer, bench.clock.now());
+        bench.tickets.cured();
+    }
+}
+
+#[tokio::test]
+async fn a_doubted_ticket_is_better_than_none() {
+    let bench = bench();
+    let ticket = bench.use_now().await;
+    bench.advance(Duration::from_secs(10)).await;
+    bench.script.down.store(true, Ordering::SeqCst);
+    assert_eq!(bench.tickets.refused(&ticket, false), Refusal::Renewing);
+    assert!(bench.tickets.newer_than(1).await.is_err(), "the refused request itself is told that there is no ticket");
+    assert_eq!(bench.tickets.get().await.unwrap().generation, 1, "others go on: perhaps the 401 was not about the ticket");
+    bench.script.down.store(false, Ordering::SeqCst);
+    bench.advance(Duration::from_secs(3)).await;
+    assert_eq!(bench.tickets.get().await.unwrap().generation, 2);
+}
+
+#[tokio::test]
+async fn a_bounded_number_of_exchanges_runs_at_once() {
+    let (shared, _hand) = shared(Some(HOUR), 3);
+    let script = Arc::new(Script::default());
+    script.hold(true);
+    let all: Vec<_> = (0..20).map(|n| Tickets::start(&format!("Cust{n}"), script.clone(), shared.clone(), true)).collect();
+    settle().await;
+    assert_eq!(script.at_once.load(Ordering::SeqCst), 3);
+    script.hold(false);
+    for tickets in &all {
+        tickets.get().await.unwrap();
+    }
+    assert_eq!((script.count(), script.most_at_once.load(Ordering::SeqCst)), (20, 3));
+}
+
+#[tokio::test]
+async fn a_removed_tenant_keeps_nobody_waiting() {
+    let bench = bench();
+    bench.script.hold(true);
+    let waiter = tokio::spawn({
+        let slot = bench.tickets.slot.clone();
+        async move { slot.wait_for(|_, _| true, false).await.map(|_| ()) }
+    });
+    settle().await;
+    drop(bench.tickets);
+    assert!(waiter.await.unwrap().unwrap_err().failure.wire.contains("removed"));
+}
+
+#[test]
+fn the_last_use_is_kept_on_both_clocks() {
+    let mark = UseMark::default();
+    assert!(mark.get().is_none());
+    let moment = Moment { mono: Duration::from_millis(1234), wall: Timestamp::from_millisecond(5678).unwrap() };
+    mark.set(moment);
+    let kept = mark.get().unwrap();
+    assert!(kept.mono >= moment.mono && kept.wall == moment.wall);
+}

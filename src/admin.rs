@@ -1,0 +1,138 @@
+//! Liveness and readiness, on a listener of their own. Nothing secret is ever in their output.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use http::{HeaderValue, Method, Request, Response, StatusCode};
+use hyper::body::Incoming;
+use serde::Serialize;
+
+use crate::body::{Body, empty, full};
+use crate::proxy::Proxy;
+use crate::server::guard::HostGuard;
+use crate::server::{Ends, Handler};
+use crate::ticket::cache::Status;
+
+/// Answers `/livez` and `/readyz`.
+#[derive(Clone)]
+pub struct Admin {
+    proxy: Arc<ArcSwap<Proxy>>,
+    guard: Arc<HostGuard>,
+}
+
+/// The body of `/readyz`.
+#[derive(Debug, Serialize)]
+pub struct Readiness {
+    /// Whether any tenant can be served, and the process is not being stopped.
+    pub ready: bool,
+    /// Whether the process is being stopped.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub draining: bool,
+    /// Each tenant by name.
+    pub tenants: BTreeMap<String, TenantReadiness>,
+}
+
+/// How one tenant stands.
+#[derive(Debug, Serialize)]
+pub struct TenantReadiness {
+    /// `ready`, `renewing`, `idle` (a ticket is fetched on demand), `failing` or `refused`.
+    pub state: &'static str,
+    /// Whether a request would be served now.
+    pub can_serve: bool,
+    /// The ticket in use.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub generation: Option<u64>,
+    /// Its age in seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub age_seconds: Option<u64>,
+    /// What is wrong.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Seconds until the next attempt.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retry_seconds: Option<u64>,
+}
+
+impl From<Status> for TenantReadiness {
+    fn from(status: Status) -> TenantReadiness {
+        let can_serve = status.can_serve();
+        let (state, reason, retry) = match (&status.refused, &status.failure) {
+            (Some(pause), _) => {
+                let reason = "upstream answers 401 to fresh tickets: is client_secret right?".to_owned();
+                ("refused", Some(reason), Some(*pause))
+            }
+            (None, Some(failure)) => ("failing", Some(failure.failure.wire.clone()), Some(failure.retry_after)),
+            (None, None) if status.ticket.is_some() => ("ready", None, None),
+            (None, None) if status.renewing => ("renewing", None, None),
+            (None, None) => ("idle", None, None),
+        };
+        TenantReadiness {
+            state,
+            can_serve,
+            generation: status.ticket.map(|(generation, _)| generation),
+            age_seconds: status.ticket.map(|(_, age)| age.as_secs()),
+            reason,
+            retry_seconds: retry.map(|retry| retry.as_secs_f64().ceil() as u64),
+        }
+    }
+}
+
+impl Admin {
+    /// Looks at whichever snapshot is current when asked.
+    pub fn new(proxy: Arc<ArcSwap<Proxy>>, guard: HostGuard) -> Admin {
+        Admin { proxy, guard: Arc::new(guard) }
+    }
+
+    /// How the tenants stand now.
+    pub fn readiness(&self) -> Readiness {
+        let proxy = self.proxy.load();
+        let tenants: BTreeMap<_, TenantReadiness> =
+            proxy.routes.tenants().map(|tenant| (tenant.name.to_string(), tenant.tickets.status().into())).collect();
+        let draining = proxy.common.drain.is_cancelled();
+        let ready = !draining && tenants.values().any(|tenant| tenant.can_serve);
+        Readiness { ready, draining, tenants }
+    }
+
+    fn answer(&self, request: &Request<()>, ends: Ends) -> Response<Body> {
+        let parts = request.clone().into_parts().0;
+        if let Err(forbidden) = self.guard.check(&parts, ends.local.ip().to_canonical()) {
+            return text(StatusCode::FORBIDDEN, format!("{forbidden}\n"));
+        }
+        if request.method() != Method::GET && request.method() != Method::HEAD {
+            return text(StatusCode::METHOD_NOT_ALLOWED, "GET or HEAD\n");
+        }
+        match request.uri().path() {
+            "/livez" => text(StatusCode::OK, "ok\n"),
+            "/readyz" => {
+                let readiness = self.readiness();
+                let status = if readiness.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+                let body = serde_json::to_string_pretty(&readiness).unwrap_or_default();
+                let mut response = text(status, body + "\n");
+                response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+                response
+            }
+            _ => text(StatusCode::NOT_FOUND, "/livez or /readyz\n"),
+        }
+    }
+}
+
+impl Handler for Admin {
+    async fn handle(&self, request: Request<Incoming>, ends: Ends) -> Response<Body> {
+        let request = request.map(drop);
+        let mut response = self.answer(&request, ends);
+        if request.method() == Method::HEAD {
+            *response.body_mut() = empty();
+        }
+        response
+    }
+}
+
+fn text(status: StatusCode, body: impl Into<bytes::Bytes>) -> Response<Body> {
+    let mut response = Response::new(full(body));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}

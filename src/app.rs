@@ -1,0 +1,337 @@
+//! The composition root: binds and wires what a [`Config`] says, supervises it, drains it, and swaps the snapshot when the
+//! configuration changes. Nobody imports it but `cli`.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arc_swap::ArcSwap;
+use http::{HeaderValue, Request, Response};
+use hyper::body::Incoming;
+use secrecy::ExposeSecret;
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+
+use crate::admin::Admin;
+use crate::body::Body;
+use crate::clock::Clock;
+use crate::config::{self, Config, Prefetch};
+use crate::proxy::route::Routes;
+use crate::proxy::{Common, Proxy, Settings, Tenant};
+use crate::server::guard::HostGuard;
+use crate::server::{self, Ends, Handler, Stop};
+use crate::superoffice::http::Caller;
+use crate::superoffice::login::{self, Credentials, Login};
+use crate::superoffice::tenant::TenantLogin;
+use crate::ticket::cache::{Shared, Tickets};
+use crate::upstream::tls::{self, TlsError};
+use crate::upstream::{Timeouts, Upstream};
+
+/// "auto" fetches all tickets at start when there are at most this many tenants.
+const PREFETCH_AT_MOST: usize = 100;
+
+/// Why the proxy cannot start, or a new configuration cannot be applied.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A listener.
+    #[error("{0}")]
+    Bind(#[from] io::Error),
+    /// TLS towards SuperOffice.
+    #[error("{0}")]
+    Tls(#[from] TlsError),
+    /// A tenant's settings do not fit together.
+    #[error("tenants.{tenant}: {what}")]
+    Tenant {
+        /// The table's name.
+        tenant: String,
+        /// What does not fit.
+        what: String,
+    },
+}
+
+/// The proxy and its admin listener, bound but not yet serving.
+pub struct App {
+    listeners: Vec<TcpListener>,
+    admin_listeners: Vec<TcpListener>,
+    admin: Admin,
+    config: config::Listen,
+    live: Live,
+    stop: Stop,
+}
+
+/// The part of a running proxy that a reload changes.
+#[derive(Clone)]
+pub struct Live(Arc<LiveParts>);
+
+struct LiveParts {
+    proxy: Arc<ArcSwap<Proxy>>,
+    clock: Clock,
+    /// What was wired for the snapshot in use; a reload keeps the parts whose settings are the same.
+    wired: Mutex<Wired>,
+}
+
+/// What tenants are made of, with the settings that made it.
+struct Wired {
+    backplane: Backplane,
+    shared: Shared,
+    config: Config,
+    tenants: Vec<Arc<Tenant>>,
+}
+
+/// The ways out that tenants share: the client for the web API, the one for SuperOffice's own services, and the login
+/// services by their settings.
+pub struct Backplane {
+    upstream: Upstream,
+    caller: Caller,
+    clock: Clock,
+    logins: Vec<(config::Tenant, Arc<Login>)>,
+}
+
+impl Backplane {
+    /// Wires the clients. Without trusted roots only a configuration that needs none (loopback, plain) works.
+    pub fn new(config: &Config, clock: Clock) -> Result<Backplane, StartError> {
+        let plain = |tenant: &config::Tenant| !tenant.login_url.is_https() && tenant.api_url.as_ref().is_none_or(|api| !api.is_https());
+        let tls = match tls::client_config(config.superoffice.ca_pem.as_deref()) {
+            Err(TlsError::Roots(_)) if config.tenants.iter().all(plain) => tls::no_roots(),
+            tls => tls,
+        }?;
+        let config::Upstream { connect_timeout, response_timeout, idle_timeout, .. } = config.upstream;
+        let timeouts = Timeouts { connect: connect_timeout, response: response_timeout, idle: idle_timeout };
+        let upstream = Upstream::new(tls, timeouts);
+        let caller = Caller::new(upstream.clone(), config.superoffice.login_timeout);
+        Ok(Backplane { upstream, caller, clock, logins: Vec::new() })
+    }
+
+    /// The client for the web API.
+    pub fn upstream(&self) -> &Upstream {
+        &self.upstream
+    }
+
+    /// One tenant's way to a ticket. Tenants of one login service share what is known of it.
+    pub fn tenant(&mut self, config: &Config, tenant: &config::Tenant) -> Result<TenantLogin, StartError> {
+        let hosts = &config.superoffice.upstream_hosts;
+        let refused = |error: crate::superoffice::origin::OriginRefused| StartError::Tenant {
+            tenant: tenant.name.clone(),
+            what: format!("api_url: {error}"),
+        };
+        let api_url = tenant.api_url.clone().map(|base| hosts.allow(base).map_err(refused)).transpose()?;
+        let login = self.login(config, tenant);
+        Ok(TenantLogin::new(credentials(tenant), login, hosts.clone(), api_url))
+    }
+
+    fn login(&mut self, config: &Config, tenant: &config::Tenant) -> Arc<Login> {
+        if let Some((_, login)) = self.logins.iter().find(|(other, _)| same_login(other, tenant)) {
+            return login.clone();
+        }
+        let settings = login::Settings {
+            origin: tenant.login_url.clone(),
+            kind: tenant.exchange,
+            leeway: config.superoffice.leeway,
+            keys: tenant.verification_keys.clone(),
+        };
+        let login = Arc::new(Login::new(settings, self.caller.clone(), self.clock.clone()));
+        self.logins.push((tenant.clone(), login.clone()));
+        login
+    }
+}
+
+fn credentials(tenant: &config::Tenant) -> Credentials {
+    Credentials {
+        context: tenant.context.clone(),
+        system_user_token: tenant.system_user_token.clone(),
+        client_secret: tenant.client_secret.clone(),
+        signing_key: tenant.signing_key.clone(),
+    }
+}
+
+fn same_login(a: &config::Tenant, b: &config::Tenant) -> bool {
+    a.login_url == b.login_url && a.exchange == b.exchange && a.verification_keys == b.verification_keys
+}
+
+/// Whether a ticket fetched for `a` is as good for `b`.
+fn same_tenant(a: &config::Tenant, b: &config::Tenant) -> bool {
+    same_login(a, b)
+        && a.name == b.name
+        && a.context == b.context
+        && a.api_url == b.api_url
+        && a.system_user_token.expose() == b.system_user_token.expose()
+        && a.client_secret.expose_secret() == b.client_secret.expose_secret()
+        && a.signing_key == b.signing_key
+}
+
+impl App {
+    /// Binds the listeners and wires everything; the login service is not needed for that.
+    pub async fn build(config: Config, clock: Clock) -> Result<App, StartError> {
+        let listeners = server::bind(&config.listen.addresses).await?;
+        let (admin_listeners, admin_guard) = match &config.admin {
+            Some(admin) => (server::bind(&admin.addresses).await?, HostGuard::new(&admin.hosts)),
+            None => (Vec::new(), HostGuard::default()),
+        };
+        for warning in &config.warnings {
+            tracing::warn!("{warning}");
+        }
+        let stop = Stop::default();
+        let listen = config.listen.clone();
+        let common_parts = (Arc::new(Semaphore::new(listen.max_requests)), stop.drain.clone());
+        let shared = Shared {
+            policy: config.renewal.policy.clone(),
+            clock: clock.clone(),
+            permits: Arc::new(Semaphore::new(config.renewal.concurrency)),
+        };
+        let backplane = Backplane::new(&config, clock.clone())?;
+        let mut wired = Wired { backplane, shared, config, tenants: Vec::new() };
+        wired.tenants = wired.wire_all(None)?;
+        let common = Common { upstream: wired.backplane.upstream.clone(), clock: clock.clone(), in_flight: common_parts.0, drain: common_parts.1 };
+        let proxy = Arc::new(ArcSwap::from_pointee(wired.snapshot(common)));
+        let admin = Admin::new(proxy.clone(), admin_guard);
+        let live = Live(Arc::new(LiveParts { proxy, clock, wired: Mutex::new(wired) }));
+        Ok(App { listeners, admin_listeners, admin, config: listen, live, stop })
+    }
+
+    /// Where the proxy listens.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect()
+    }
+
+    /// Where `/livez` and `/readyz` are.
+    pub fn admin_addresses(&self) -> Vec<SocketAddr> {
+        self.admin_listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect()
+    }
+
+    /// What a reload works on.
+    pub fn live(&self) -> Live {
+        self.live.clone()
+    }
+
+    /// How it is stopped.
+    pub fn stop(&self) -> Stop {
+        self.stop.clone()
+    }
+
+    /// Serves until drained. The admin listener outlives the proxy's, so that readiness tells of the drain.
+    pub async fn run(self) {
+        let handler = ProxyHandler(self.live.0.proxy.clone());
+        let timeout = self.config.header_read_timeout;
+        let admin_stop = Stop::default();
+        let admin = tokio::spawn(server::serve(self.admin_listeners, timeout, self.admin, admin_stop.clone()));
+        let deadline = tokio::spawn({
+            let (stop, grace) = (self.stop.clone(), self.config.grace);
+            async move {
+                stop.drain.cancelled().await;
+                tokio::time::sleep(grace).await;
+                tracing::warn!(?grace, "still in flight after the grace period: dropped");
+                stop.abort.cancel();
+            }
+        });
+        server::serve(self.listeners, timeout, handler, self.stop).await;
+        deadline.abort();
+        admin_stop.drain.cancel();
+        admin_stop.abort.cancel();
+        if let Err(error) = admin.await {
+            tracing::error!(%error, "the admin listener failed");
+        }
+        tracing::info!("stopped");
+    }
+}
+
+impl Live {
+    /// Replaces the snapshot. Tenants whose settings are the same keep their tickets; requests in flight finish with what
+    /// they started with. Sections that are bound at start stay as they are until a restart, with a warning.
+    pub fn apply(&self, config: Config) -> Result<(), StartError> {
+        let parts = &*self.0;
+        let mut wired = parts.wired.lock().unwrap_or_else(PoisonError::into_inner);
+        for (section, changed) in [
+            ("[listen] address, header_read_timeout, max_requests or grace", !same_listeners(&config.listen, &wired.config.listen)),
+            ("[admin]", config.admin != wired.config.admin),
+            ("[renewal]", config.renewal != wired.config.renewal),
+            ("[log]", config.log != wired.config.log),
+        ] {
+            if changed {
+                tracing::warn!("{section} changed: that takes effect at the next start");
+            }
+        }
+        for warning in &config.warnings {
+            tracing::warn!("{warning}");
+        }
+        let mut backplane = Backplane::new(&config, parts.clock.clone())?;
+        let same_way_out = config.upstream == wired.config.upstream
+            && config.superoffice.ca_pem == wired.config.superoffice.ca_pem
+            && config.superoffice.login_timeout == wired.config.superoffice.login_timeout;
+        if same_way_out {
+            backplane.upstream = wired.backplane.upstream.clone();
+            backplane.caller = wired.backplane.caller.clone();
+            if config.superoffice.leeway == wired.config.superoffice.leeway {
+                backplane.logins = wired.backplane.logins.clone();
+            }
+        }
+        // A listed host that is listed no more takes its tickets along.
+        let keep = config.superoffice.upstream_hosts == wired.config.superoffice.upstream_hosts;
+        let mut next = Wired { backplane, shared: wired.shared.clone(), config, tenants: Vec::new() };
+        next.tenants = next.wire_all(keep.then_some(&*wired))?;
+        let kept = next.tenants.iter().filter(|tenant| wired.tenants.iter().any(|old| Arc::ptr_eq(&old.tickets, &tenant.tickets))).count();
+        let common = Common { upstream: next.backplane.upstream.clone(), ..parts.proxy.load().common.clone() };
+        tracing::info!(tenants = next.tenants.len(), tickets_kept = kept, "configuration reloaded");
+        parts.proxy.store(Arc::new(next.snapshot(common)));
+        *wired = next;
+        Ok(())
+    }
+}
+
+fn same_listeners(a: &config::Listen, b: &config::Listen) -> bool {
+    a.addresses == b.addresses && a.header_read_timeout == b.header_read_timeout && a.max_requests == b.max_requests && a.grace == b.grace
+}
+
+impl Wired {
+    /// Starts every tenant, or takes it over from `before`.
+    fn wire_all(&mut self, before: Option<&Wired>) -> Result<Vec<Arc<Tenant>>, StartError> {
+        let prefetch = match self.config.renewal.prefetch {
+            Prefetch::Auto => self.config.tenants.len() <= PREFETCH_AT_MOST,
+            Prefetch::Always => true,
+            Prefetch::Never => false,
+        };
+        // Everything that can fail comes first, so that a failure starts nothing.
+        let mut ready = Vec::with_capacity(self.config.tenants.len());
+        for tenant in &self.config.tenants {
+            let kept = before.and_then(|before| before.tickets_of(tenant));
+            let app_token = HeaderValue::from_str(tenant.client_secret.expose_secret()).map_err(|_| StartError::Tenant {
+                tenant: tenant.name.clone(),
+                what: "client_secret holds characters that no header can carry".to_owned(),
+            })?;
+            ready.push((tenant, app_token, kept, self.backplane.tenant(&self.config, tenant)?));
+        }
+        let start = |(tenant, mut app_token, kept, login): (&config::Tenant, HeaderValue, Option<Arc<Tickets>>, TenantLogin)| {
+            app_token.set_sensitive(true);
+            let tickets =
+                kept.unwrap_or_else(|| Arc::new(Tickets::start(&tenant.name, Arc::new(login), self.shared.clone(), prefetch)));
+            Arc::new(Tenant { name: tenant.name.as_str().into(), tickets, app_token })
+        };
+        Ok(ready.into_iter().map(start).collect())
+    }
+
+    fn tickets_of(&self, tenant: &config::Tenant) -> Option<Arc<Tickets>> {
+        let at = self.config.tenants.iter().position(|old| same_tenant(old, tenant))?;
+        Some(self.tenants.get(at)?.tickets.clone())
+    }
+
+    fn snapshot(&self, common: Common) -> Proxy {
+        let settings = Settings {
+            guard: HostGuard::new(&self.config.listen.hosts),
+            max_body: self.config.listen.max_body,
+            replay_limit: self.config.upstream.replay_limit,
+            forwarded: self.config.upstream.forwarded,
+        };
+        let routes = Routes::new(self.tenants.iter().map(|tenant| (tenant.name.to_string(), tenant.clone())));
+        Proxy { routes, settings, common }
+    }
+}
+
+/// Hands each request to the snapshot that is current when it arrives.
+#[derive(Clone)]
+struct ProxyHandler(Arc<ArcSwap<Proxy>>);
+
+impl Handler for ProxyHandler {
+    async fn handle(&self, request: Request<Incoming>, ends: Ends) -> Response<Body> {
+        let proxy = self.0.load_full();
+        proxy.handle(request, ends).await
+    }
+}

@@ -1,0 +1,26 @@
+//! SIGHUP → read the configuration anew → apply it. A configuration that cannot be read changes nothing, and says why.
+
+use std::io;
+use std::path::PathBuf;
+
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::config::Config;
+
+/// Listens for SIGHUP from now on, and hands each good configuration to `apply`.
+pub fn on_hangup<E: std::fmt::Display>(file: PathBuf, apply: impl Fn(Config) -> Result<(), E> + Send + 'static) -> io::Result<()> {
+    let mut hangup = signal(SignalKind::hangup())?;
+    tokio::spawn(async move {
+        while hangup.recv().await.is_some() {
+            match Config::load(&file) {
+                Ok(config) => {
+                    if let Err(error) = apply(config) {
+                        tracing::error!("the configuration stays as it was: {error}");
+                    }
+                }
+                Err(problems) => tracing::error!("the configuration stays as it was:\n{problems}"),
+            }
+        }
+    });
+    Ok(())
+}
