@@ -3,15 +3,19 @@
 //! Facts here are those of the protocol page; a comment names the section. What that page marks as not found is an
 //! assumption, and is written down where it is made.
 
+mod document;
 pub mod jwt;
 pub mod keys;
 pub mod login;
 pub mod origin;
+mod pem;
+pub mod reply;
 pub mod rest;
 pub mod signing;
 pub mod soap;
 pub mod state;
 pub mod tenant;
+mod text;
 
 use std::fmt;
 use std::str::FromStr;
