@@ -15,7 +15,7 @@ pub(super) const BEGIN: &str = "-----BEGIN ";
 
 /// One block.
 pub(super) struct Block<'a> {
-    /// `RSA PRIVATE KEY`, `CERTIFICATE` …
+    /// `RSA PRIVATE KEY`, `CERTIFICATE` …; `?` when the BEGIN line itself is cut off.
     pub(super) label: &'a str,
     /// Whether it has the header `Proc-Type: 4,ENCRYPTED` of RFC 1421.
     pub(super) encrypted: bool,
@@ -39,9 +39,7 @@ pub(super) fn blocks(text: &str) -> Vec<Block<'_>> {
     while let Some((_, after)) = rest.split_once(BEGIN) {
         let Some((label, body)) = after.split_once("-----").filter(|(label, _)| is_label(label)) else {
             // A BEGIN line that is cut off itself.
-            let end = after.find(|c: char| c == '-' || c.is_control()).unwrap_or(after.len());
-            let label = if is_label(&after[..end]) { &after[..end] } else { "?" };
-            found.push(Block { label, encrypted: false, der: Err(Damage::Truncated) });
+            found.push(Block { label: "?", encrypted: false, der: Err(Damage::Truncated) });
             rest = after;
             continue;
         };
