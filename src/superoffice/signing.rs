@@ -81,16 +81,16 @@ impl SignedSystemToken {
 
     /// `yyyyMMddHHmm`, UTC.
     pub fn timestamp(&self) -> &str {
-        self.from_right(1)
+        self.part_from_end(1)
     }
 
     /// Base64 of the signature alone.
     pub fn signature(&self) -> &str {
-        self.from_right(0)
+        self.part_from_end(0)
     }
 
     // The token may hold dots, the other two parts never do. Protocol §1.1.
-    fn from_right(&self, n: usize) -> &str {
+    fn part_from_end(&self, n: usize) -> &str {
         self.expose().rsplit('.').nth(n).unwrap_or_default()
     }
 }
