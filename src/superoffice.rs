@@ -4,15 +4,19 @@
 //! assumption, and is written down where it is made.
 
 pub mod http;
+mod document;
 pub mod jwt;
 pub mod keys;
 pub mod login;
 pub mod origin;
+mod pem;
+pub mod reply;
 pub mod rest;
 pub mod signing;
 pub mod soap;
 pub mod state;
 pub mod tenant;
+mod text;
 
 use std::fmt;
 use std::str::FromStr;
