@@ -1,15 +1,24 @@
 //! `Config`: typed, validated settings. [`Config::load`] collects *all* problems, each with its key, its source and a hint.
+//!
+//! [`file`] reads and merges, [`secret`] follows references, and what settings mean together is judged in `assemble`.
 
+mod assemble;
 pub mod file;
 pub mod secret;
+#[cfg(test)]
+mod tests;
 
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::SecretString;
 
+use self::secret::Secrets;
 use crate::superoffice::keys::VerificationKeys;
 use crate::superoffice::origin::{BaseUrl, UpstreamHosts};
 use crate::superoffice::signing::SigningKey;
@@ -162,4 +171,82 @@ pub struct Problem {
     pub what: String,
     /// What to do about it.
     pub hint: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.key.as_str() {
+            "" => write!(f, "{}: {} ({})", self.source, self.what, self.hint),
+            key => write!(f, "{key} ({}): {} ({})", self.source, self.what, self.hint),
+        }
+    }
+}
+
+/// All that is wrong with a configuration, never empty. `Display` has a paragraph for each.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problems(pub Vec<Problem>);
+
+impl fmt::Display for Problems {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, problem) in self.0.iter().enumerate() {
+            let gap = if index == 0 { "" } else { "\n\n" };
+            match problem.key.as_str() {
+                "" => write!(f, "{gap}{}: {}", problem.source, problem.what)?,
+                key => write!(f, "{gap}{key} ({}): {}", problem.source, problem.what)?,
+            }
+            write!(f, "\n    {}", problem.hint)?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Problems {}
+
+impl Config {
+    /// Reads `file` and this process's environment. A file that is not there is a problem, unless the environment has
+    /// settings of its own.
+    pub fn load(file: &Path) -> Result<Config, Problems> {
+        let env: BTreeMap<String, String> =
+            std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))).collect();
+        let label = file.display().to_string();
+        let problem = |what: String, hint: &str| {
+            Err(Problems(vec![Problem { key: String::new(), source: label.clone(), what, hint: hint.to_owned() }]))
+        };
+        match std::fs::read(file).map(String::from_utf8) {
+            Ok(Ok(text)) => {
+                // Only a file that was really read can give its secrets away.
+                Config::read(&text, file, label, &env, secret::readable_by_others(file))
+            }
+            Ok(Err(_)) => problem("is not UTF-8 text".to_owned(), "save the file as UTF-8"),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                if file::any_variable(&env) {
+                    return Config::read("", file, format!("{label} (not found)"), &env, false);
+                }
+                problem(
+                    "there is no such file".to_owned(),
+                    "copy proxy.toml.example to proxy.toml and fill it in, or name another file with --config",
+                )
+            }
+            Err(error) => {
+                problem(format!("cannot be read: {error}"), "let the user that runs soproxy read the file, or name another with --config")
+            }
+        }
+    }
+
+    /// The same from a text and a given environment; `file` only names the text and says against which directory its
+    /// paths are resolved. Reads the files that settings refer to, and nothing else of the process.
+    pub fn parse(text: &str, file: &Path, env: impl IntoIterator<Item = (String, String)>) -> Result<Config, Problems> {
+        Config::read(text, file, file.display().to_string(), &env.into_iter().collect(), false)
+    }
+
+    fn read(text: &str, file: &Path, label: String, env: &BTreeMap<String, String>, public: bool) -> Result<Config, Problems> {
+        let (settings, sources, problems) = file::read(text, label, env).map_err(|problem| Problems(vec![problem]))?;
+        let dir = file.parent().unwrap_or(Path::new(""));
+        assemble::assemble(settings, &sources, Secrets::new(dir, env), file, problems, public)
+    }
+}
+
+/// All keys of `proxy.toml`, with `tenants.NAME` for any tenant, each with its default as TOML; empty without one.
+pub fn known_keys() -> Vec<(String, String)> {
+    file::known_keys()
 }

@@ -1,0 +1,215 @@
+//! A reader of tables that goes on after a mistake: it records what is wrong, which keys were asked for, and which keys
+//! nobody asked for.
+
+use std::collections::BTreeMap;
+
+use figment::value::{Dict, Value};
+
+use super::kinds::Wrong;
+use super::source::Sources;
+use super::{Field, env};
+use crate::config::Problem;
+
+/// What stands for a tenant's name in a key's pattern.
+pub const NAME: &str = "NAME";
+
+/// Problems and questions so far.
+pub struct Reader<'v> {
+    sources: &'v Sources,
+    problems: Vec<Problem>,
+    /// Patterns of all keys asked for, with `tenants.NAME`, in the order of asking.
+    asked: Vec<String>,
+    /// Keys nobody asked for, and the pattern of the table they stand in.
+    unknown: Vec<(String, String)>,
+}
+
+impl<'v> Reader<'v> {
+    /// A reader of the merged values.
+    pub fn new(sources: &'v Sources) -> Reader<'v> {
+        Reader { sources, problems: Vec::new(), asked: Vec::new(), unknown: Vec::new() }
+    }
+
+    /// A top-level section; absent is the same as empty.
+    pub fn section(&mut self, name: &str) -> Table<'_, 'v> {
+        let value = self.sources.values().and_then(|values| values.get(name));
+        self.table(name.to_owned(), name.to_owned(), value)
+    }
+
+    /// `[tenants.name]`
+    pub fn tenant(&mut self, name: &str, value: &'v Value) -> Table<'_, 'v> {
+        self.table(format!("tenants.{name}"), format!("tenants.{NAME}"), Some(value))
+    }
+
+    fn table(&mut self, key: String, pattern: String, value: Option<&'v Value>) -> Table<'_, 'v> {
+        let values = value.and_then(Value::as_dict);
+        if value.is_some() && values.is_none() {
+            let hint = format!("begin it with [{key}] on a line of its own and write one setting per line below");
+            self.problem(&key, "must be a table of settings", hint);
+        }
+        Table { reader: self, key, pattern, values, asked: Vec::new() }
+    }
+
+    /// Records a problem of `key`.
+    pub fn problem(&mut self, key: &str, what: impl Into<String>, hint: impl Into<String>) {
+        self.problems.push(self.sources.problem(key, what, hint));
+    }
+
+    /// Holds the top-level names against `sections`.
+    pub fn sections(&mut self, sections: &[&str]) {
+        let unknown = self.sources.values().into_iter().flat_map(Dict::keys).filter(|name| !sections.contains(&name.as_str()));
+        self.unknown.extend(unknown.map(|name| (name.clone(), String::new())));
+    }
+
+    /// The patterns of all keys that were asked for, each once.
+    pub fn asked(&self) -> Vec<String> {
+        let mut seen = std::collections::BTreeSet::new();
+        self.asked.iter().filter(|key| seen.insert(*key)).cloned().collect()
+    }
+
+    /// All problems; unknown keys are explained by what is `known`.
+    pub fn finish(mut self, sections: &[&str], known: &[String]) -> Vec<Problem> {
+        for (key, table) in std::mem::take(&mut self.unknown) {
+            let (what, hint) = if table.is_empty() { unknown_section(&key, sections, known) } else { unknown_key(&key, &table, known) };
+            let hint = match (self.sources.variable(&key), hint) {
+                (_, Hint::Text(text)) => text,
+                (None, Hint::Key(better)) => format!("did you mean `{better}`?"),
+                (Some(_), Hint::Key(better)) if table.is_empty() => format!("did you mean {}__…?", env::spelled(&better)),
+                (Some(_), Hint::Key(better)) => format!("did you mean {}?", env::spelled(&better)),
+            };
+            self.problem(&key, what, hint);
+        }
+        self.problems
+    }
+}
+
+enum Hint {
+    Key(String),
+    Text(String),
+}
+
+fn unknown_section(key: &str, sections: &[&str], known: &[String]) -> (&'static str, Hint) {
+    if let Some(near) = nearest(key, sections.iter().copied()) {
+        return ("unknown section", Hint::Key(near.to_owned()));
+    }
+    match elsewhere(key, known) {
+        Some(hint) => ("unknown key", hint),
+        None => ("unknown section", Hint::Text(format!("the sections are {}", sections.join(", ")))),
+    }
+}
+
+fn unknown_key(key: &str, table: &str, known: &[String]) -> (&'static str, Hint) {
+    let (parent, leaf) = key.rsplit_once('.').unwrap_or(("", key));
+    let here: Vec<&str> = known.iter().filter_map(|known| known.strip_prefix(table)?.strip_prefix('.')).collect();
+    let hint = match nearest(leaf, here.iter().copied()) {
+        Some(near) => Hint::Key(format!("{parent}.{near}")),
+        None => elsewhere(leaf, known).unwrap_or_else(|| Hint::Text(format!("the keys of [{parent}] are {}", here.join(", ")))),
+    };
+    ("unknown key", hint)
+}
+
+/// A key that belongs into another table.
+fn elsewhere(leaf: &str, known: &[String]) -> Option<Hint> {
+    let found = known.iter().filter_map(|known| known.rsplit_once('.')).find(|(_, name)| name.eq_ignore_ascii_case(leaf))?;
+    Some(Hint::Text(format!("`{}` belongs in [{}]", found.1, found.0)))
+}
+
+/// One table, one question per setting.
+pub struct Table<'r, 'v> {
+    reader: &'r mut Reader<'v>,
+    key: String,
+    pattern: String,
+    values: Option<&'v Dict>,
+    asked: Vec<&'static str>,
+}
+
+impl Table<'_, '_> {
+    /// A setting that may be left out.
+    pub fn read<T>(&mut self, name: &'static str, kind: impl FnOnce(&Value) -> Result<T, Wrong>) -> Field<T> {
+        self.asked.push(name);
+        self.reader.asked.push(format!("{}.{name}", self.pattern));
+        let Some(value) = self.values.and_then(|values| values.get(name)) else { return Field::Absent };
+        match kind(value) {
+            Ok(read) => Field::Is(read),
+            Err(Wrong { what, hint }) => {
+                self.reader.problem(&format!("{}.{name}", self.key), what, hint);
+                Field::Wrong
+            }
+        }
+    }
+
+    /// A setting that is always there, because it has a default or because nothing works without it.
+    pub fn need<T>(&mut self, name: &'static str, kind: impl FnOnce(&Value) -> Result<T, Wrong>) -> Option<T> {
+        match self.read(name, kind) {
+            Field::Is(value) => Some(value),
+            Field::Wrong => None,
+            Field::Absent => {
+                let key = format!("{}.{name}", self.key);
+                let hint = format!("set `{name}` in [{}], or {} in the environment", self.key, env::spelled(&key));
+                self.reader.problem(&key, "is missing", hint);
+                None
+            }
+        }
+    }
+
+    /// Notes the keys nobody asked for.
+    pub fn finish(self) {
+        let unknown = self.values.into_iter().flat_map(Dict::keys).filter(|name| !self.asked.contains(&name.as_str()));
+        self.reader.unknown.extend(unknown.map(|name| (format!("{}.{name}", self.key), self.pattern.clone())));
+    }
+}
+
+/// The candidate that a slip of the fingers turns into `word`, if any.
+pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let fold = |text: &str| text.to_lowercase().replace(['-', ' '], "_");
+    let word = fold(word);
+    let ranked: BTreeMap<usize, &str> =
+        candidates.into_iter().map(|name| (distance(&word, &fold(name)), name)).filter(|(far, name)| *far <= 1 + name.len() / 5).collect();
+    ranked.into_values().next()
+}
+
+/// Levenshtein's edit distance, where two neighbours swapped count as one edit.
+fn distance(a: &str, b: &str) -> usize {
+    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
+    let mut rows: Vec<Vec<usize>> = vec![(0..=b.len()).collect()];
+    for i in 1..=a.len() {
+        let mut row = vec![i];
+        for j in 1..=b.len() {
+            let same = usize::from(a[i - 1] != b[j - 1]);
+            let mut best = (rows[i - 1][j - 1] + same).min(rows[i - 1][j] + 1).min(row[j - 1] + 1);
+            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
+                best = best.min(rows[i - 2][j - 2] + 1);
+            }
+            row.push(best);
+        }
+        rows.push(row);
+    }
+    rows[a.len()][b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn distances() {
+        for (a, b, far) in [("", "", 0), ("abc", "", 3), ("max_body", "max_bdoy", 1), ("kitten", "sitting", 3), ("a", "b", 1)] {
+            assert_eq!(distance(a, b), far, "{a} {b}");
+        }
+    }
+
+    #[test]
+    fn slips_are_recognised_and_other_words_are_not() {
+        let names = ["address", "hosts", "max_body", "max_requests", "client_secret"];
+        for (word, near) in [
+            ("adress", Some("address")),
+            ("host", Some("hosts")),
+            ("maxBody", Some("max_body")),
+            ("client-secret", Some("client_secret")),
+            ("clientsecret", Some("client_secret")),
+            ("port", None),
+            ("x", None),
+        ] {
+            assert_eq!(nearest(word, names), near, "{word}");
+        }
+    }
+}

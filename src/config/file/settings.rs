@@ -1,0 +1,301 @@
+//! The mirror of `proxy.toml`: what each setting is called and which kind of value it takes.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use figment::value::Value;
+
+use super::kinds;
+use super::reader::{Reader, Table};
+use super::source::Sources;
+use crate::config::secret::SecretRef;
+use crate::config::{Log, Prefetch, Renewal, Upstream};
+use crate::superoffice::origin::{BaseUrl, UpstreamHosts};
+use crate::superoffice::{Environment, ExchangeKind};
+use crate::ticket::Policy;
+
+/// One setting as it was found.
+#[derive(Clone, Debug)]
+pub enum Field<T> {
+    /// Not set.
+    Absent,
+    /// Set, and wrong; the problem is recorded.
+    Wrong,
+    /// Set.
+    Is(T),
+}
+
+impl<T> Field<T> {
+    /// This one when it is set (rightly or wrongly), else the shared one.
+    pub fn or(self, shared: &Field<T>) -> Field<T>
+    where
+        T: Clone,
+    {
+        if matches!(self, Field::Absent) { shared.clone() } else { self }
+    }
+
+    /// The value, if it is set and right.
+    pub fn found(self) -> Option<T> {
+        match self {
+            Field::Is(value) => Some(value),
+            Field::Absent | Field::Wrong => None,
+        }
+    }
+}
+
+/// The file and the environment, value by value. A `None` had a problem that is recorded.
+pub struct Settings {
+    /// `[superoffice]`, the part a tenant may override.
+    pub login: LoginSettings,
+    /// `[superoffice]`, the rest.
+    pub superoffice: SuperOfficeSettings,
+    /// `[application]`
+    pub application: Credentials,
+    /// `[listen]`
+    pub listen: ListenSettings,
+    /// `[admin]`
+    pub admin: Door<Option<Vec<SocketAddr>>>,
+    /// `[upstream]`
+    pub upstream: Option<Upstream>,
+    /// `[renewal]`
+    pub renewal: Option<Renewal>,
+    /// `[log]`
+    pub log: Option<Log>,
+    /// `[tenants.*]`
+    pub tenants: Vec<TenantSettings>,
+}
+
+/// Where the login service is and how its answers are verified.
+pub struct LoginSettings {
+    /// `environment`
+    pub environment: Field<Environment>,
+    /// `login_url`
+    pub login_url: Field<BaseUrl>,
+    /// `verification_keys`; `None` is "jwks".
+    pub verification_keys: Field<Option<PathBuf>>,
+}
+
+/// What only `[superoffice]` has.
+pub struct SuperOfficeSettings {
+    /// `exchange`
+    pub exchange: Option<ExchangeKind>,
+    /// `upstream_hosts`
+    pub upstream_hosts: Option<UpstreamHosts>,
+    /// `ca_file`
+    pub ca_file: Field<PathBuf>,
+    /// `leeway`
+    pub leeway: Option<Duration>,
+    /// `login_timeout`
+    pub login_timeout: Option<Duration>,
+}
+
+/// An application's secrets.
+pub struct Credentials {
+    /// `client_secret`
+    pub client_secret: Field<SecretRef>,
+    /// `private_key`
+    pub private_key: Field<SecretRef>,
+    /// `private_key_passphrase`
+    pub private_key_passphrase: Field<SecretRef>,
+}
+
+/// What the two listeners have in common.
+pub struct Door<A> {
+    /// `address`
+    pub addresses: Option<A>,
+    /// `hosts`
+    pub hosts: Option<Vec<String>>,
+    /// `insecure_allow_anonymous`
+    pub insecure_allow_anonymous: Option<bool>,
+}
+
+/// `[listen]`
+pub struct ListenSettings {
+    /// The part that `[admin]` has too.
+    pub door: Door<Vec<SocketAddr>>,
+    /// `header_read_timeout`
+    pub header_read_timeout: Option<Duration>,
+    /// `max_body`
+    pub max_body: Option<Option<u64>>,
+    /// `max_requests`
+    pub max_requests: Option<usize>,
+    /// `grace`
+    pub grace: Option<Duration>,
+}
+
+/// `[tenants.NAME]`
+pub struct TenantSettings {
+    /// The table's name.
+    pub name: String,
+    /// `system_user_token`
+    pub system_user_token: Option<SecretRef>,
+    /// `context`
+    pub context: Field<String>,
+    /// `api_url`
+    pub api_url: Field<BaseUrl>,
+    /// What it overrides of `[application]`.
+    pub credentials: Credentials,
+    /// What it overrides of `[superoffice]`.
+    pub login: LoginSettings,
+}
+
+/// Asks for every setting there is; [`super::known_keys`] relies on that.
+pub fn read_all<'v>(sources: &'v Sources, reader: &mut Reader<'v>) -> Settings {
+    let mut table = reader.section("superoffice");
+    let login = login(&mut table);
+    let superoffice = superoffice(&mut table);
+    table.finish();
+    let mut table = reader.section("application");
+    let application = credentials(&mut table);
+    table.finish();
+    Settings {
+        login,
+        superoffice,
+        application,
+        tenants: tenants(sources, reader),
+        listen: listen(reader.section("listen")),
+        admin: admin(reader.section("admin")),
+        upstream: upstream(reader.section("upstream")),
+        renewal: renewal(reader.section("renewal")),
+        log: log(reader.section("log")),
+    }
+}
+
+const ENVIRONMENTS: &[(&str, Environment)] =
+    &[("sod", Environment::Sod), ("qaonline", Environment::QaOnline), ("online", Environment::Online)];
+const EXCHANGES: &[(&str, ExchangeKind)] = &[("soap", ExchangeKind::Soap), ("rest", ExchangeKind::Rest)];
+const FORMATS: &[(&str, bool)] = &[("text", false), ("json", true)];
+const PREFETCHES: &[(&str, Prefetch)] = &[("auto", Prefetch::Auto), ("true", Prefetch::Always), ("false", Prefetch::Never)];
+
+const SECOND: Duration = Duration::from_secs(1);
+const MILLISECOND: Duration = Duration::from_millis(1);
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// A time limit: 0 would mean that nothing ever succeeds.
+fn timeout(value: &Value) -> Result<Duration, kinds::Wrong> {
+    kinds::duration(MILLISECOND, None)(value)
+}
+
+/// A duration that may be 0.
+fn any_duration(value: &Value) -> Result<Duration, kinds::Wrong> {
+    kinds::duration(Duration::ZERO, None)(value)
+}
+
+fn login(table: &mut Table<'_, '_>) -> LoginSettings {
+    LoginSettings {
+        environment: table.read("environment", kinds::choice(ENVIRONMENTS)),
+        login_url: table.read("login_url", kinds::login_url),
+        verification_keys: table.read("verification_keys", kinds::verification_keys),
+    }
+}
+
+fn superoffice(table: &mut Table<'_, '_>) -> SuperOfficeSettings {
+    SuperOfficeSettings {
+        exchange: table.need("exchange", kinds::choice(EXCHANGES)),
+        upstream_hosts: table.need("upstream_hosts", kinds::upstream_hosts),
+        ca_file: table.read("ca_file", kinds::path),
+        leeway: table.need("leeway", kinds::duration(Duration::ZERO, Some(HOUR))),
+        login_timeout: table.need("login_timeout", timeout),
+    }
+}
+
+fn credentials(table: &mut Table<'_, '_>) -> Credentials {
+    Credentials {
+        client_secret: table.read("client_secret", kinds::secret),
+        private_key: table.read("private_key", kinds::secret),
+        private_key_passphrase: table.read("private_key_passphrase", kinds::secret),
+    }
+}
+
+fn tenants<'v>(sources: &'v Sources, reader: &mut Reader<'v>) -> Vec<TenantSettings> {
+    let value = sources.values().and_then(|values| values.get("tenants"));
+    let Some(tenants) = value.and_then(Value::as_dict) else {
+        if value.is_some() {
+            reader.problem("tenants", "must be a table of tenants", "begin each tenant with [tenants.Cust12345] on a line of its own");
+        }
+        return Vec::new();
+    };
+    tenants.iter().map(|(name, value)| tenant(name, reader.tenant(name, value))).collect()
+}
+
+fn tenant(name: &str, mut table: Table<'_, '_>) -> TenantSettings {
+    let settings = TenantSettings {
+        name: name.to_owned(),
+        system_user_token: table.need("system_user_token", kinds::secret),
+        context: table.read("context", kinds::text),
+        api_url: table.read("api_url", kinds::url),
+        credentials: credentials(&mut table),
+        login: login(&mut table),
+    };
+    table.finish();
+    settings
+}
+
+fn door<A>(table: &mut Table<'_, '_>, addresses: impl FnOnce(&Value) -> Result<A, kinds::Wrong>) -> Door<A> {
+    Door {
+        addresses: table.need("address", addresses),
+        hosts: table.need("hosts", kinds::hosts),
+        insecure_allow_anonymous: table.need("insecure_allow_anonymous", kinds::flag),
+    }
+}
+
+fn listen(mut table: Table<'_, '_>) -> ListenSettings {
+    let settings = ListenSettings {
+        door: door(&mut table, kinds::addresses),
+        header_read_timeout: table.need("header_read_timeout", timeout),
+        max_body: table.need("max_body", kinds::unless("off", kinds::size_from_1)),
+        max_requests: table.need("max_requests", kinds::count),
+        grace: table.need("grace", any_duration),
+    };
+    table.finish();
+    settings
+}
+
+fn admin(mut table: Table<'_, '_>) -> Door<Option<Vec<SocketAddr>>> {
+    let settings = door(&mut table, kinds::unless("off", kinds::addresses));
+    table.finish();
+    settings
+}
+
+fn upstream(mut table: Table<'_, '_>) -> Option<Upstream> {
+    let connect_timeout = table.need("connect_timeout", timeout);
+    let response_timeout = table.need("response_timeout", timeout);
+    let idle_timeout = table.need("idle_timeout", any_duration);
+    let replay_limit = table.need("replay_limit", kinds::size_in_memory);
+    let forwarded = table.need("forwarded", kinds::flag);
+    table.finish();
+    Some(Upstream {
+        connect_timeout: connect_timeout?,
+        response_timeout: response_timeout?,
+        idle_timeout: idle_timeout?,
+        replay_limit: replay_limit?,
+        forwarded: forwarded?,
+    })
+}
+
+fn renewal(mut table: Table<'_, '_>) -> Option<Renewal> {
+    let max_age = table.need("max_age", kinds::unless("never", kinds::duration(SECOND, None)));
+    let lifetime = table.need("lifetime", kinds::duration(SECOND, None));
+    let keep_warm = table.need("keep_warm", any_duration);
+    let prefetch = table.need("prefetch", prefetch);
+    let concurrency = table.need("concurrency", kinds::count);
+    table.finish();
+    let policy = Policy { max_age: max_age?, lifetime: lifetime?, keep_warm: keep_warm? };
+    Some(Renewal { policy, prefetch: prefetch?, concurrency: concurrency? })
+}
+
+fn prefetch(value: &Value) -> Result<Prefetch, kinds::Wrong> {
+    match value {
+        Value::Bool(_, true) => Ok(Prefetch::Always),
+        Value::Bool(_, false) => Ok(Prefetch::Never),
+        _ => kinds::choice(PREFETCHES)(value),
+    }
+}
+
+fn log(mut table: Table<'_, '_>) -> Option<Log> {
+    let level = table.need("level", kinds::level);
+    let json = table.need("format", kinds::choice(FORMATS));
+    table.finish();
+    Some(Log { level: level?, json: json? })
+}

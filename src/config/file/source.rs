@@ -1,0 +1,111 @@
+//! Where a value came from: the file and its line, or the environment variable.
+
+use std::collections::HashMap;
+
+use figment::value::{Dict, Tag, Value};
+use figment::{Figment, Provider, Source};
+
+use crate::config::Problem;
+
+/// Names the source of a dotted key.
+pub struct Sources {
+    label: String,
+    lines: HashMap<String, usize>,
+    figment: Figment,
+    values: Value,
+}
+
+impl Sources {
+    /// `label` is how messages name the file.
+    pub fn new(label: String, text: &str, figment: Figment) -> Sources {
+        // Providers fail in `figment.data()` only; the file's is read before it becomes one.
+        let values = figment.data().ok().and_then(|mut map| map.remove(&figment::Profile::Default)).unwrap_or_default();
+        Sources { label, lines: lines(text), figment, values: Value::Dict(Tag::Default, values) }
+    }
+
+    /// The merged values.
+    pub fn values(&self) -> Option<&Dict> {
+        self.values.as_dict()
+    }
+
+    /// The file's line where `key` is set, else the environment variable that sets it; for a key that is not set, where
+    /// its table is.
+    pub fn of(&self, key: &str) -> String {
+        if let Some(variable) = self.variable(key) {
+            return variable;
+        }
+        let mut part = key;
+        loop {
+            if let Some(line) = self.lines.get(part) {
+                return format!("{}:{line}", self.label);
+            }
+            match part.rsplit_once('.') {
+                Some((parent, _)) => part = parent,
+                None => break,
+            }
+        }
+        // A tenant that only variables know.
+        let tenant = key.rsplit_once('.').map(|(tenant, _)| tenant).filter(|tenant| tenant.contains('.'));
+        tenant.and_then(|tenant| self.variable(tenant)).unwrap_or_else(|| self.label.clone())
+    }
+
+    /// A problem of `key`, with its source.
+    pub fn problem(&self, key: &str, what: impl Into<String>, hint: impl Into<String>) -> Problem {
+        Problem { key: key.to_owned(), source: self.of(key), what: what.into(), hint: hint.into() }
+    }
+
+    /// The environment variable that sets `key`.
+    pub fn variable(&self, key: &str) -> Option<String> {
+        let tag = self.values.find_ref(key)?.tag();
+        match &self.figment.get_metadata(tag)?.source {
+            Some(Source::Custom(name)) => Some(name.clone()),
+            _ => None,
+        }
+    }
+
+    /// Whether `key` is set in the file.
+    pub fn in_file(&self, key: &str) -> bool {
+        let tag = self.values.find_ref(key).map(Value::tag);
+        let metadata = tag.and_then(|tag| self.figment.get_metadata(tag));
+        matches!(metadata.and_then(|metadata| metadata.source.as_ref()), Some(Source::File(_)))
+    }
+}
+
+/// The line on which each key and each table stands, found by eye rather than by grammar: figment drops positions. A key
+/// inside an inline table is not found, then its table's line is named.
+fn lines(text: &str) -> HashMap<String, usize> {
+    let bare = |key: &str| key.split('.').map(|part| part.trim().trim_matches(['"', '\''])).collect::<Vec<_>>().join(".");
+    let mut found = HashMap::new();
+    let mut table = String::new();
+    for (number, line) in text.lines().enumerate().map(|(index, line)| (index + 1, line.trim())) {
+        let key = if let Some(header) = line.strip_prefix('[').and_then(|line| line.split_once(']')) {
+            table = bare(header.0);
+            table.clone()
+        } else if let Some((key, _)) = line.split_once('=').filter(|(key, _)| !key.starts_with('#')) {
+            if table.is_empty() { bare(key) } else { format!("{table}.{}", bare(key)) }
+        } else {
+            continue;
+        };
+        found.entry(key).or_insert(number);
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_have_lines() {
+        let text = "# a = 1\nx = 1\n\n[listen] # here\naddress = \"a=b\"\n[tenants.\"Cust1\"]\nclient_secret.env = \"X\"\nx = 1\nx = 2\n";
+        let found = lines(text);
+        let line = |key: &str| found.get(key).copied();
+        assert_eq!(line("x"), Some(2));
+        assert_eq!(line("listen"), Some(4));
+        assert_eq!(line("listen.address"), Some(5));
+        assert_eq!(line("tenants.Cust1"), Some(6));
+        assert_eq!(line("tenants.Cust1.client_secret.env"), Some(7));
+        assert_eq!(line("tenants.Cust1.x"), Some(8));
+        assert_eq!(line("a"), None);
+    }
+}

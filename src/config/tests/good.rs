@@ -1,0 +1,249 @@
+//! Defaults, every way to write a value, overrides by the environment and by tenants.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use secrecy::ExposeSecret;
+
+use super::{KEY_1024, KEY_2048, env, parse, toml, works};
+use crate::config::{Config, Prefetch};
+use crate::superoffice::ExchangeKind;
+use crate::superoffice::origin::UpstreamHosts;
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+#[test]
+fn defaults() {
+    let config = works(&[], &[]);
+    assert_eq!(config.warnings, []);
+    let listen = &config.listen;
+    assert_eq!(listen.addresses, ["127.0.0.1:8080".parse().unwrap(), "[::1]:8080".parse().unwrap()]);
+    assert_eq!((listen.hosts.len(), listen.insecure_allow_anonymous, listen.max_body), (0, false, None));
+    assert_eq!((listen.header_read_timeout, listen.max_requests, listen.grace), (HOUR / 120, 10_000, HOUR / 120));
+    let admin = config.admin.as_ref().unwrap();
+    assert_eq!(admin.addresses, ["127.0.0.1:8081".parse().unwrap()]);
+    let upstream = &config.upstream;
+    assert_eq!((upstream.connect_timeout, upstream.response_timeout), (HOUR / 360, HOUR / 30));
+    assert_eq!((upstream.idle_timeout, upstream.replay_limit, upstream.forwarded), (HOUR / 60, 65_536, false));
+    let renewal = &config.renewal;
+    let policy = &renewal.policy;
+    assert_eq!((policy.max_age, policy.lifetime, policy.keep_warm), (Some(HOUR), HOUR * 6, HOUR * 24));
+    assert_eq!((renewal.prefetch, renewal.concurrency), (Prefetch::Auto, 4));
+    assert_eq!((config.log.level.as_str(), config.log.json), ("info", false));
+    let superoffice = &config.superoffice;
+    assert_eq!(superoffice.upstream_hosts, UpstreamHosts::parse(["*.superoffice.com"]).unwrap());
+    assert_eq!((superoffice.ca_pem.is_none(), superoffice.leeway, superoffice.login_timeout), (true, HOUR / 12, HOUR / 120));
+    let tenant = &config.tenants[0];
+    assert_eq!((tenant.name.as_str(), tenant.context.as_str()), ("Cust1", "Cust1"));
+    assert_eq!((tenant.login_url.to_string().as_str(), tenant.exchange), ("https://sod.superoffice.com", ExchangeKind::Soap));
+    assert_eq!((tenant.system_user_token.expose(), tenant.client_secret.expose_secret()), ("App-token", "client-secret"));
+    assert!(tenant.verification_keys.is_none() && tenant.api_url.is_none());
+    assert_eq!(tenant.signing_key.bits(), 2048);
+}
+
+#[test]
+fn every_setting_can_be_changed_in_the_file_and_in_the_environment() {
+    // (section, key, in the file, in the environment)
+    let settings = [
+        ("superoffice", "exchange", "\"rest\"", "REST"),
+        ("superoffice", "upstream_hosts", "[\"a.example\", \"b.example:444\"]", "a.example, b.example:444"),
+        ("superoffice", "leeway", "\"1h\"", "1h"),
+        ("superoffice", "login_timeout", "\"500ms\"", "500ms"),
+        ("listen", "address", "[\"127.0.0.1:1\", \"[::1]:2\"]", "127.0.0.1:1,[::1]:2"),
+        ("listen", "hosts", "[\"Proxy.Example\", \"::1\"]", "Proxy.Example,::1"),
+        ("listen", "insecure_allow_anonymous", "true", "true"),
+        ("listen", "header_read_timeout", "\"5m30s\"", "5m30s"),
+        ("listen", "max_body", "\"10MB\"", "10000000"),
+        ("listen", "max_requests", "7", "7"),
+        ("listen", "grace", "0", "0"),
+        ("admin", "address", "\"127.0.0.1:9\"", "127.0.0.1:9"),
+        ("admin", "hosts", "\"a\"", "a"),
+        ("admin", "insecure_allow_anonymous", "true", "TRUE"),
+        ("upstream", "connect_timeout", "\"1s\"", "1s"),
+        ("upstream", "response_timeout", "\"2d\"", "2d"),
+        ("upstream", "idle_timeout", "\"0s\"", "0"),
+        ("upstream", "replay_limit", "1024", "1KiB"),
+        ("upstream", "forwarded", "true", "true"),
+        ("renewal", "max_age", "\"never\"", "never"),
+        ("renewal", "lifetime", "\"1s\"", "1s"),
+        ("renewal", "keep_warm", "\"1d\"", "24h"),
+        ("renewal", "prefetch", "false", "false"),
+        ("renewal", "concurrency", "9", "9"),
+        ("log", "level", "\"info,soproxy=debug\"", "info,soproxy=debug"),
+        ("log", "format", "\"json\"", "json"),
+        ("tenants.Cust1", "context", "\"Cust2\"", "Cust2"),
+        ("tenants.Cust1", "api_url", "\"https://sod2.superoffice.com/Cust1/api/\"", "https://sod2.superoffice.com/Cust1/api/"),
+        ("tenants.Cust1", "environment", "\"online\"", "online"),
+    ];
+    let shown = |config: &Config| format!("{config:?}");
+    let plain = shown(&works(&[], &[]));
+    for (section, key, file, variable) in settings {
+        // Other listeners and hosts must not get in the way of the one changed.
+        let name = format!("SOPROXY_{}__{}", section.replace('.', "__"), key).to_uppercase();
+        let in_file = shown(&works(&[(section, key, file)], &[]));
+        let in_env = shown(&works(&[], &[(&name, variable)]));
+        assert_eq!(in_file, in_env, "{section}.{key}");
+        if key != "keep_warm" {
+            assert_ne!(in_file, plain, "{section}.{key}");
+        }
+    }
+}
+
+#[test]
+fn prefetch_admin_and_max_body_can_be_switched_off() {
+    let config = works(&[("admin", "address", "\"off\""), ("listen", "max_body", "\"OFF\""), ("renewal", "prefetch", "true")], &[]);
+    assert!(config.admin.is_none() && config.listen.max_body.is_none());
+    assert_eq!(config.renewal.prefetch, Prefetch::Always);
+}
+
+#[test]
+fn a_login_url_replaces_the_environment_and_may_receive_tickets() {
+    let changes = [
+        ("superoffice", "environment", ""),
+        ("superoffice", "login_url", "\"http://127.0.0.1:8090\""),
+        ("tenants.Cust1", "api_url", "\"http://127.0.0.1:8090/Cust1/api\""),
+        ("tenants.Cust2", "system_user_token", "\"t\""),
+        ("tenants.Cust2", "login_url", "\"https://login.example.org:444/\""),
+        ("tenants.Cust2", "api_url", "\"https://login.example.org:444/x\""),
+        ("tenants.Cust3", "system_user_token", "\"t\""),
+        ("tenants.Cust3", "environment", "\"QAonline\""),
+    ];
+    let urls: Vec<String> = works(&changes, &[]).tenants.iter().map(|tenant| tenant.login_url.to_string()).collect();
+    assert_eq!(urls, ["http://127.0.0.1:8090", "https://login.example.org:444", "https://qaonline.superoffice.com"]);
+}
+
+#[test]
+fn tenants_may_bring_everything_of_their_own() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("weak.xml"), KEY_1024).unwrap();
+    std::fs::write(dir.path().join("token"), "\u{feff}Two-token\r\n").unwrap();
+    let changes = [
+        ("tenants.Cust2", "system_user_token.file", "\"token\""),
+        ("tenants.Cust2", "client_secret", "{ env = \"TWO\" }"),
+        ("tenants.Cust2", "private_key", "{ file = \"weak.xml\" }"),
+        ("tenants.Cust3", "system_user_token", "\"t\""),
+    ];
+    let config = Config::parse(&toml(&changes), &dir.path().join("proxy.toml"), env(&[("TWO", "two-secret\n")])).unwrap();
+    let [one, two, three] = config.tenants.as_slice() else { panic!("{config:?}") };
+    assert_eq!((two.system_user_token.expose(), two.client_secret.expose_secret()), ("Two-token", "two-secret"));
+    assert_eq!((two.signing_key.bits(), one.signing_key.bits()), (1024, 2048));
+    assert!(Arc::ptr_eq(&one.signing_key, &three.signing_key));
+}
+
+#[test]
+fn a_key_may_come_from_everywhere() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("key.xml"), KEY_2048).unwrap();
+    let directory = dir.path().to_str().unwrap();
+    for (value, variables) in [
+        ("{ file = \"key.xml\" }", vec![]),
+        ("{ env = \"KEY\" }", vec![("KEY", KEY_2048)]),
+        ("{ credential = \"key.xml\" }", vec![("CREDENTIALS_DIRECTORY", directory)]),
+        ("\"replaced\"", vec![("SOPROXY_APPLICATION__PRIVATE_KEY__FILE", "key.xml")]),
+        ("{ file = \"replaced\" }", vec![("SOPROXY_APPLICATION__PRIVATE_KEY", KEY_2048)]),
+        ("{ file = \"replaced\" }", vec![("SOPROXY_APPLICATION__PRIVATE_KEY__ENV", "KEY"), ("KEY", KEY_2048)]),
+    ] {
+        let text = toml(&[("application", "private_key", value)]);
+        let config = Config::parse(&text, &dir.path().join("proxy.toml"), env(&variables));
+        assert_eq!(config.unwrap_or_else(|problems| panic!("{value}: {problems}")).tenants[0].signing_key.bits(), 2048);
+    }
+}
+
+#[test]
+fn the_environment_alone_is_enough() {
+    let variables = env(&[
+        ("SOPROXY_SUPEROFFICE__ENVIRONMENT", "online"),
+        ("SOPROXY_APPLICATION__CLIENT_SECRET", "s"),
+        ("SOPROXY_APPLICATION__PRIVATE_KEY", KEY_2048),
+        ("SOPROXY_TENANTS__CUST12345__SYSTEM_USER_TOKEN", "t"),
+        ("SOPROXY_TENANTS__acme__SYSTEM_USER_TOKEN__ENV", "TOKEN"),
+        ("TOKEN", "u"),
+        ("SOPROXY_PORT", "tcp://10.0.0.1:8080"),
+        ("SOPROXY_SERVICE_HOST", "10.0.0.1"),
+        ("SOPROXY_PORT_8080_TCP", "tcp://10.0.0.1:8080"),
+    ]);
+    let config = Config::parse("", "proxy.toml".as_ref(), variables).unwrap();
+    let names: Vec<&str> = config.tenants.iter().map(|tenant| tenant.name.as_str()).collect();
+    assert_eq!(names, ["Cust12345", "acme"]);
+}
+
+#[test]
+fn the_environment_finds_the_files_tenants_whatever_their_case() {
+    let config = works(&[], &[("SOPROXY_TENANTS__CUST1__CONTEXT", "Cust9"), ("SOPROXY_TENANTS__cust1__ENVIRONMENT", "online")]);
+    assert_eq!(config.tenants.len(), 1);
+    assert_eq!((config.tenants[0].name.as_str(), config.tenants[0].context.as_str()), ("Cust1", "Cust9"));
+    assert_eq!(config.tenants[0].login_url.to_string(), "https://online.superoffice.com");
+}
+
+#[test]
+fn weak_keys_and_wide_listeners_work_with_a_warning() {
+    let key = format!("'''{KEY_1024}'''");
+    let config = works(
+        &[
+            ("application", "private_key", &key),
+            ("tenants.Cust2", "system_user_token", "\"t\""),
+            ("listen", "address", "\"0.0.0.0:8080\""),
+            ("listen", "insecure_allow_anonymous", "true"),
+            ("admin", "address", "[\"127.0.0.1:8081\", \"[::]:8082\"]"),
+            ("admin", "insecure_allow_anonymous", "true"),
+        ],
+        &[],
+    );
+    let warnings: Vec<(&str, &str)> = config.warnings.iter().map(|warning| (warning.key.as_str(), warning.what.as_str())).collect();
+    let expected = [
+        ("listen.address", "0.0.0.0:8080 can be reached from other machines"),
+        ("admin.address", "[::]:8082 can be reached from other machines"),
+        ("application.private_key", "is an RSA key of only 1024 bits"),
+    ];
+    assert_eq!(warnings, expected);
+    assert!(config.warnings[2].hint.contains("Developer Portal"));
+}
+
+#[cfg(unix)]
+#[test]
+fn secrets_that_others_can_read_get_one_warning_for_each_file() {
+    use std::os::unix::fs::PermissionsExt;
+    let dir = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str, mode| {
+        let path = dir.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    write("open", "t", 0o644);
+    write("closed", "t", 0o600);
+    let changes = [
+        ("tenants.Cust1", "system_user_token", "{ file = \"open\" }"),
+        ("tenants.Cust2", "system_user_token", "{ file = \"open\" }"),
+        ("tenants.Cust3", "system_user_token", "{ file = \"closed\" }"),
+    ];
+    let file = dir.path().join("proxy.toml");
+    for (mode, expected) in [(0o600, vec!["tenants.Cust1.system_user_token"]), (0o644, vec!["tenants.Cust1.system_user_token", ""])] {
+        write("proxy.toml", &toml(&changes), mode);
+        let config = Config::load(&file).unwrap();
+        let keys: Vec<&str> = config.warnings.iter().map(|warning| warning.key.as_str()).collect();
+        assert_eq!(keys, expected, "{:#?}", config.warnings);
+    }
+}
+
+#[test]
+fn further_trusted_roots_are_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let pem = "-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n";
+    std::fs::write(dir.path().join("roots.pem"), pem).unwrap();
+    let text = toml(&[("superoffice", "ca_file", "\"roots.pem\"")]);
+    let config = Config::parse(&text, &dir.path().join("proxy.toml"), []).unwrap();
+    assert_eq!(config.superoffice.ca_pem.as_deref(), Some(pem.as_bytes()));
+}
+
+#[test]
+fn a_configuration_does_not_show_its_secrets() {
+    let changes = [
+        ("application", "client_secret", "\"hush-1\""),
+        ("application", "private_key_passphrase", "\"hush-2\""),
+        ("tenants.Cust1", "system_user_token", "\"hush-3\""),
+    ];
+    let shown = format!("{:#?}", parse(&changes, &[]).unwrap());
+    assert!(!shown.contains("hush"), "{shown}");
+    let secret_part = KEY_2048.split("<D>").nth(1).unwrap();
+    assert!(!shown.contains(&secret_part[..40]), "{shown}");
+}
