@@ -181,7 +181,8 @@ impl App {
         let backplane = Backplane::new(&config, clock.clone())?;
         let mut wired = Wired { backplane, shared, config, tenants: Vec::new() };
         wired.tenants = wired.wire_all(None)?;
-        let common = Common { upstream: wired.backplane.upstream.clone(), clock: clock.clone(), in_flight: common_parts.0, drain: common_parts.1 };
+        let common =
+            Common { upstream: wired.backplane.upstream.clone(), clock: clock.clone(), in_flight: common_parts.0, drain: common_parts.1 };
         let proxy = Arc::new(ArcSwap::from_pointee(wired.snapshot(common)));
         let admin = Admin::new(proxy.clone(), admin_guard);
         let live = Live(Arc::new(LiveParts { proxy, clock, wired: Mutex::new(wired) }));
@@ -301,8 +302,7 @@ impl Wired {
         }
         let start = |(tenant, mut app_token, kept, login): (&config::Tenant, HeaderValue, Option<Arc<Tickets>>, TenantLogin)| {
             app_token.set_sensitive(true);
-            let tickets =
-                kept.unwrap_or_else(|| Arc::new(Tickets::start(&tenant.name, Arc::new(login), self.shared.clone(), prefetch)));
+            let tickets = kept.unwrap_or_else(|| Arc::new(Tickets::start(&tenant.name, Arc::new(login), self.shared.clone(), prefetch)));
             Arc::new(Tenant { name: tenant.name.as_str().into(), tickets, app_token })
         };
         Ok(ready.into_iter().map(start).collect())

@@ -210,9 +210,8 @@ async fn waited(
 
 /// The caller's own `X-Request-Id` when it is short and plain, else a new one.
 fn request_id(headers: &HeaderMap) -> String {
-    let plain = |id: &&str| {
-        !id.is_empty() && id.len() <= 64 && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
-    };
+    let plain =
+        |id: &&str| !id.is_empty() && id.len() <= 64 && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_');
     let own = headers.get(REQUEST_ID).and_then(|id| id.to_str().ok()).filter(plain);
     own.map_or_else(|| format!("{:016x}", rand::random::<u64>()), str::to_owned)
 }

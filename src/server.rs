@@ -81,13 +81,7 @@ pub async fn serve(listeners: Vec<TcpListener>, header_read_timeout: Duration, h
     connections.wait().await;
 }
 
-async fn accept(
-    listener: TcpListener,
-    http: auto::Builder<TokioExecutor>,
-    handler: impl Handler,
-    stop: Stop,
-    connections: TaskTracker,
-) {
+async fn accept(listener: TcpListener, http: auto::Builder<TokioExecutor>, handler: impl Handler, stop: Stop, connections: TaskTracker) {
     while let Some(accepted) = stop.drain.run_until_cancelled(listener.accept()).await {
         match accepted {
             Ok((stream, peer)) => {

@@ -3,8 +3,8 @@
 //! Facts here are those of the protocol page; a comment names the section. What that page marks as not found is an
 //! assumption, and is written down where it is made.
 
-pub mod http;
 mod document;
+pub mod http;
 pub mod jwt;
 pub mod keys;
 pub mod login;

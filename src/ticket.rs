@@ -95,7 +95,8 @@ pub enum Plan {
 impl Policy {
     /// Time left before upstream would refuse the ticket: the window slides with each accepted use.
     pub fn time_left(&self, tenure: &Tenure, now: Moment) -> Duration {
-        self.lifetime.saturating_sub(now.since(tenure.window_start()))
+        let issued = now.since(tenure.issued);
+        self.lifetime.saturating_sub(tenure.last_used.map_or(issued, |used| issued.min(now.since(used))))
     }
 
     /// When to renew. Two reasons, the earlier counts:
@@ -106,7 +107,7 @@ impl Policy {
     /// Jitter makes the first up to 5 % later (SuperOffice asks for no more than one exchange an hour) and the second
     /// earlier, so that the tickets of many tenants fetched at once do not fall due at once.
     pub fn plan(&self, tenure: &Tenure, now: Moment) -> Plan {
-        let old_enough = self.max_age.filter(|_| tenure.used()).map(|max_age| {
+        let old_enough = self.max_age.filter(|_| tenure.used(now)).map(|max_age| {
             let due = max_age + max_age.mul_f64(0.05 * tenure.jitter);
             due.saturating_sub(now.since(tenure.issued))
         });
@@ -126,12 +127,9 @@ impl Policy {
 }
 
 impl Tenure {
-    fn used(&self) -> bool {
-        self.last_used.is_some_and(|used| used.mono >= self.issued.mono)
-    }
-
-    fn window_start(&self) -> Moment {
-        self.last_used.filter(|_| self.used()).unwrap_or(self.issued)
+    /// Whether this very ticket was used: the last use is no older than the ticket.
+    fn used(&self, now: Moment) -> bool {
+        self.last_used.is_some_and(|used| now.since(used) <= now.since(self.issued))
     }
 }
 

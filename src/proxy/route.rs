@@ -39,11 +39,7 @@ impl<T> Routes<T> {
     }
 
     fn by_name(&self, name: &str) -> Option<&T> {
-        if name.bytes().any(|byte| byte.is_ascii_uppercase()) {
-            self.0.get(name.to_ascii_lowercase().as_str())
-        } else {
-            self.0.get(name)
-        }
+        if name.bytes().any(|byte| byte.is_ascii_uppercase()) { self.0.get(name.to_ascii_lowercase().as_str()) } else { self.0.get(name) }
     }
 }
 

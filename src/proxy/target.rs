@@ -73,7 +73,10 @@ mod tests {
         let uri = |rest, query| upstream_uri(&base, rest, query).unwrap().to_string();
         assert_eq!(uri("/v1/x", None), "https://sod2.superoffice.com/Cust1/api/v1/x");
         assert_eq!(uri("", None), "https://sod2.superoffice.com/Cust1/api");
-        assert_eq!(uri("/v1//%24x|", Some("%24select=a%2Fb&x='1+2'")), "https://sod2.superoffice.com/Cust1/api/v1//%24x|?%24select=a%2Fb&x='1+2'");
+        assert_eq!(
+            uri("/v1//%24x|", Some("%24select=a%2Fb&x='1+2'")),
+            "https://sod2.superoffice.com/Cust1/api/v1//%24x|?%24select=a%2Fb&x='1+2'"
+        );
         assert_eq!(uri("/v1/x", Some("")), "https://sod2.superoffice.com/Cust1/api/v1/x?");
         assert_eq!(upstream_uri(&"http://localhost".parse().unwrap(), "", None).unwrap().to_string(), "http://localhost/");
     }

@@ -100,10 +100,14 @@ mod tests {
 
     #[test]
     fn hosts() {
-        for good in ["localhost", "LOCALHOST:8080", "127.0.0.1:8080", "127.9.9.9", "[::1]:8080", "10.1.2.3:8080", "soproxy:8080", "crm.example"] {
+        for good in
+            ["localhost", "LOCALHOST:8080", "127.0.0.1:8080", "127.9.9.9", "[::1]:8080", "10.1.2.3:8080", "soproxy:8080", "crm.example"]
+        {
             assert_eq!(check(Version::HTTP_11, "/x", &[("host", good)]), Ok(()), "{good}");
         }
-        for bad in ["evil.example", "evil.example:8080", "localhost.evil.example", "10.1.2.4", "", "127.0.0.1.evil.example", "[::1", "a@localhost"] {
+        for bad in
+            ["evil.example", "evil.example:8080", "localhost.evil.example", "10.1.2.4", "", "127.0.0.1.evil.example", "[::1", "a@localhost"]
+        {
             assert_eq!(check(Version::HTTP_11, "/x", &[("host", bad)]), Err(Forbidden::Host), "{bad}");
         }
         assert_eq!(check(Version::HTTP_11, "/x", &[("host", "localhost"), ("host", "evil.example")]), Err(Forbidden::Host));

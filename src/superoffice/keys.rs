@@ -11,13 +11,14 @@ use std::fmt;
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use jsonwebtoken::DecodingKey;
-use sha1::{Digest, Sha1};
+use sha1::Sha1;
+use sha2::{Digest, Sha256};
 
 /// Sizes that the verifying library takes, bits.
 const BITS: std::ops::RangeInclusive<usize> = 2048..=8192;
 
-/// A set of public keys, at least one.
-#[derive(Clone)]
+/// A set of public keys, at least one. Two sets are equal when they verify the same tokens.
+#[derive(Clone, PartialEq, Eq)]
 pub struct VerificationKeys(Vec<VerificationKey>);
 
 impl VerificationKeys {
@@ -63,6 +64,8 @@ impl fmt::Debug for VerificationKeys {
 #[derive(Clone)]
 pub struct VerificationKey {
     decoding: DecodingKey,
+    /// SHA-256 over modulus and exponent: the library's form cannot be compared.
+    digest: [u8; 32],
     bits: usize,
     kid: Option<String>,
     /// SHA-1 thumbprints of its certificate, base64url: as said by `x5t`, as computed from `x5c`.
@@ -70,6 +73,14 @@ pub struct VerificationKey {
     /// From a file: whoever put it there means it, whatever a token's header says.
     pinned: bool,
 }
+
+impl PartialEq for VerificationKey {
+    fn eq(&self, other: &VerificationKey) -> bool {
+        (self.digest, &self.kid, &self.thumbprints, self.pinned) == (other.digest, &other.kid, &other.thumbprints, other.pinned)
+    }
+}
+
+impl Eq for VerificationKey {}
 
 impl VerificationKey {
     /// Modulus and exponent are big-endian.
@@ -84,7 +95,8 @@ impl VerificationKey {
             return Err(Unusable::Numbers);
         }
         let decoding = DecodingKey::from_rsa_raw_components(n, e);
-        Ok(VerificationKey { decoding, bits, kid: None, thumbprints: Vec::new(), pinned: false })
+        let digest = Sha256::new().chain_update(n).chain_update([0]).chain_update(e).finalize().into();
+        Ok(VerificationKey { decoding, digest, bits, kid: None, thumbprints: Vec::new(), pinned: false })
     }
 
     /// The key in the verifying library's form.

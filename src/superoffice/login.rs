@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
+use bytes::Bytes;
 use http::Request;
 use http::header::{ACCEPT, CONTENT_TYPE};
 use jiff::{SignedDuration, Timestamp};
@@ -115,7 +116,8 @@ pub enum LoginError {
 fn advice(code: Option<SuperIdCode>) -> String {
     match code {
         Some(code) => format!(" [{}: {}]", code.name(), code.advice()),
-        None => " [check context, client_secret, system_user_token and private_key: do they belong to one application and environment?]".to_owned(),
+        None => " [check context, client_secret, system_user_token and private_key: do they belong to one application and environment?]"
+            .to_owned(),
     }
 }
 
@@ -127,7 +129,9 @@ impl LoginError {
             LoginError::Call(CallError::Timeout(_)) => "the login service does not answer in time".to_owned(),
             LoginError::Call(_) => "the login service cannot be reached".to_owned(),
             LoginError::Reply(_) => "the login service answers with something that is no exchange reply".to_owned(),
-            LoginError::Refused { code: Some(code), .. } => format!("the login service refused the exchange: {}, {}", code.name(), code.advice()),
+            LoginError::Refused { code: Some(code), .. } => {
+                format!("the login service refused the exchange: {}, {}", code.name(), code.advice())
+            }
             LoginError::Refused { code: None, words } if words.is_empty() => "the login service refused the exchange".to_owned(),
             LoginError::Refused { code: None, words } => format!("the login service refused the exchange: {words}"),
             LoginError::Keys(_) => "the login service's public keys cannot be fetched".to_owned(),
@@ -209,7 +213,8 @@ impl Login {
 
     async fn round_trip(&self, credentials: &Credentials, observer: Observer<'_>) -> Result<ExchangeReply, LoginError> {
         let now = self.corrected_now();
-        let signed = credentials.signing_key.sign(&credentials.system_user_token, now).map_err(|error| LoginError::Sign(Arc::new(error)))?;
+        let signed =
+            credentials.signing_key.sign(&credentials.system_user_token, now).map_err(|error| LoginError::Sign(Arc::new(error)))?;
         observer(Step::Signed(&signed));
         let exchange = ExchangeRequest {
             application_token: credentials.client_secret.expose_secret(),
@@ -217,17 +222,17 @@ impl Login {
             signed_system_token: signed.expose(),
         };
         let (path, body) = match self.kind {
-            ExchangeKind::Soap => (soap::PATH, soap::request_body(&exchange)),
+            ExchangeKind::Soap => (soap::PATH, soap::request_body(&exchange).map_err(|error| LoginError::Request(error.to_string()))?),
             ExchangeKind::Rest => (rest::PATH, rest::request_body(&exchange)),
         };
-        let body = body.map_err(|error| LoginError::Request(error.to_string()))?;
         let url = self.origin.join(path);
         observer(Step::Request { url: &url, body: &body });
         let request = match self.kind {
-            ExchangeKind::Soap => Request::post(&url).header(CONTENT_TYPE, "text/xml;charset=UTF-8").header("SOAPAction", soap::SOAP_ACTION),
-            ExchangeKind::Rest => Request::post(&url).header(CONTENT_TYPE, "application/json").header(ACCEPT, "application/json"),
+            ExchangeKind::Soap => Request::post(&url).header(CONTENT_TYPE, soap::CONTENT_TYPE).header("SOAPAction", soap::SOAP_ACTION),
+            ExchangeKind::Rest => Request::post(&url).header(CONTENT_TYPE, rest::CONTENT_TYPE).header(ACCEPT, rest::CONTENT_TYPE),
         };
-        let request = request.body(full(body.to_vec())).map_err(|error| LoginError::Request(error.to_string()))?;
+        // The body wipes itself once it is sent.
+        let request = request.body(full(Bytes::from_owner(body))).map_err(|error| LoginError::Request(error.to_string()))?;
         let answer = self.caller.call(request).await?;
         observer(Step::Answer(&answer));
         let status = answer.status.as_u16();

@@ -27,6 +27,7 @@ pub const MIN_BITS: usize = 1024;
 pub const MAX_BITS: usize = 8192;
 
 /// The application's private key.
+#[derive(PartialEq, Eq)]
 pub struct SigningKey(PrivateKey);
 
 impl SigningKey {

@@ -61,7 +61,8 @@ impl TenantLogin {
         }
         let state = state::fetch(self.login.caller(), self.login.origin(), &self.credentials.context).await;
         let base = state.and_then(|state| state.api_base()).map_err(|error| error.to_string())?;
-        let base = self.hosts.allow(base).map_err(|refused| format!("the tenant state endpoint names a host that is refused: {refused}"))?;
+        let base =
+            self.hosts.allow(base).map_err(|refused| format!("the tenant state endpoint names a host that is refused: {refused}"))?;
         *self.remembered() = Some(base.clone());
         Ok(base)
     }

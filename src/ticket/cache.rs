@@ -401,10 +401,10 @@ impl UseMark {
     }
 
     fn set(&self, moment: Moment) {
-        // Rounded up, so that a use right after the ticket was issued is not thought to be before it.
+        // Both rounded up, so that a use right after the ticket was issued is not thought to be before it.
         let mono = u64::try_from(moment.mono.as_millis()).unwrap_or(u64::MAX).saturating_add(1);
         self.mono.store(mono, Ordering::Relaxed);
-        self.wall.store(moment.wall.as_millisecond(), Ordering::Relaxed);
+        self.wall.store(moment.wall.as_millisecond().saturating_add(1), Ordering::Relaxed);
     }
 }
 

@@ -24,11 +24,12 @@ pub enum TlsError {
 pub fn client_config(ca_pem: Option<&[u8]>) -> Result<ClientConfig, TlsError> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let extra = match ca_pem {
-        Some(pem) => CertificateDer::pem_slice_iter(pem).collect::<Result<Vec<_>, _>>().map_err(|error| TlsError::CaFile(error.to_string()))?,
+        Some(pem) => {
+            CertificateDer::pem_slice_iter(pem).collect::<Result<Vec<_>, _>>().map_err(|error| TlsError::CaFile(error.to_string()))?
+        }
         None => Vec::new(),
     };
-    let verifier =
-        Verifier::new_with_extra_roots(extra, provider.clone()).map_err(|error| TlsError::Roots(error.to_string()))?;
+    let verifier = Verifier::new_with_extra_roots(extra, provider.clone()).map_err(|error| TlsError::Roots(error.to_string()))?;
     let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|error| TlsError::Roots(error.to_string()))?
