@@ -1,0 +1,170 @@
+//! The commands: their definitions, and one file for each that does more than call `app`.
+
+mod check;
+mod healthcheck;
+mod man;
+mod sandbox;
+mod ticket;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+use crate::app::{App, StartError};
+use crate::clock::Clock;
+use crate::config::{Config, Problems, Tenant};
+use crate::superoffice::login::LoginError;
+use crate::{log, reload, shutdown};
+
+/// An authenticating reverse proxy for SuperOffice CRM Online.
+///
+/// Applications send plain requests to http://127.0.0.1:8080/Cust12345/api/v1/…; soproxy forwards them to the right
+/// SuperOffice host with a valid ticket, which it gets and renews by itself.
+#[derive(Debug, Parser)]
+#[command(name = "soproxy", version, max_term_width = 100)]
+pub struct Cli {
+    /// The configuration file
+    #[arg(long, short, global = true, default_value = "proxy.toml", env = "SOPROXY_CONFIG", value_name = "FILE")]
+    config: PathBuf,
+
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve
+    ///
+    /// SIGTERM drains: accept no more, finish what is in flight, exit 0. SIGHUP reads the configuration anew.
+    Run,
+    /// Serve an embedded SuperOffice Online and the proxy in front of it, without any configuration
+    Sandbox(sandbox::Args),
+    /// Validate everything that `run` would use; exit code 0 when all is well
+    Check {
+        /// Also do one exchange and one User/currentPrincipal call per tenant
+        #[arg(long)]
+        online: bool,
+    },
+    /// Do one exchange and print the ticket
+    Ticket(ticket::Args),
+    /// Print a tenant's signed system token, for use in other tools
+    Sign {
+        /// The tenant's name in the configuration
+        tenant: String,
+    },
+    /// Ask a running proxy whether it is live; exit code 0 when it is
+    Healthcheck {
+        /// Ask whether it is ready to serve, too
+        #[arg(long)]
+        ready: bool,
+    },
+    /// Print a completion script
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page, or write all pages
+    Man {
+        /// Write one page per command into this directory
+        #[arg(long, value_name = "DIR")]
+        dir: Option<PathBuf>,
+    },
+}
+
+/// Why a command failed.
+#[derive(Debug, thiserror::Error)]
+pub enum CliError {
+    /// The configuration: exit code 2.
+    #[error("the configuration cannot be used\n\n{0}")]
+    Config(#[from] Problems),
+    /// A tenant that the configuration does not have: exit code 2.
+    #[error("no tenant {name:?} in {file}; there are: {known}")]
+    UnknownTenant {
+        /// As asked for.
+        name: String,
+        /// The configuration.
+        file: String,
+        /// What there is.
+        known: String,
+    },
+    /// The proxy cannot start.
+    #[error("cannot start: {0}")]
+    Start(#[from] StartError),
+    /// An exchange failed.
+    #[error("{0}")]
+    Exchange(#[from] crate::ticket::ExchangeFailure),
+    /// Signing failed.
+    #[error("{0}")]
+    Login(#[from] LoginError),
+    /// A file or a stream.
+    #[error("{0}")]
+    Io(#[from] std::io::Error),
+    /// Anything else, as a sentence.
+    #[error("{0}")]
+    Other(String),
+}
+
+impl CliError {
+    /// 2 for what the user has to correct in the configuration or in the arguments, else 1.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            CliError::Config(_) | CliError::UnknownTenant { .. } => 2,
+            _ => 1,
+        }
+    }
+}
+
+/// Runs one command.
+pub async fn run(cli: Cli) -> Result<ExitCode, CliError> {
+    let file = cli.config;
+    match cli.command {
+        Command::Run => serve(Config::load(&file)?, Some(file), |_| {}).await,
+        Command::Sandbox(args) => sandbox::run(args).await,
+        Command::Check { online } => check::run(&file, online).await,
+        Command::Ticket(args) => ticket::run(&Config::load(&file)?, args).await,
+        Command::Sign { tenant } => ticket::sign(&Config::load(&file)?, &tenant),
+        Command::Healthcheck { ready } => healthcheck::run(&Config::load(&file)?, ready).await,
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "soproxy", &mut std::io::stdout());
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Man { dir } => man::run(&Cli::command(), dir.as_deref()),
+    }
+}
+
+/// Serves until a signal says stop. `started` is told the bound proxy.
+async fn serve(config: Config, file: Option<PathBuf>, started: impl FnOnce(&App)) -> Result<ExitCode, CliError> {
+    log::init(&config.log.level, config.log.json).map_err(|error| CliError::Other(format!("log.level: {error}")))?;
+    let tenants = config.tenants.len();
+    let app = App::build(config, Clock::system()).await?;
+    shutdown::on_signals(app.stop())?;
+    if let Some(file) = file {
+        let live = app.live();
+        reload::on_hangup(file, move |config| live.apply(config))?;
+    }
+    tracing::info!(addresses = ?app.addresses(), admin = ?app.admin_addresses(), tenants, "soproxy {} serves", env!("CARGO_PKG_VERSION"));
+    started(&app);
+    app.run().await;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Finds a tenant by name, without regard to case.
+fn find<'a>(config: &'a Config, name: &str) -> Result<&'a Tenant, CliError> {
+    config.tenants.iter().find(|tenant| tenant.name.eq_ignore_ascii_case(name)).ok_or_else(|| CliError::UnknownTenant {
+        name: name.to_owned(),
+        file: config.file.display().to_string(),
+        known: config.tenants.iter().map(|tenant| tenant.name.as_str()).collect::<Vec<_>>().join(", "),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_definitions_are_consistent() {
+        Cli::command().debug_assert();
+    }
+}

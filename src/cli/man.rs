@@ -1,0 +1,26 @@
+//! Manual pages, made from the command definitions.
+
+use std::io::Write;
+use std::path::Path;
+use std::process::ExitCode;
+
+use clap::Command;
+use clap_mangen::Man;
+
+use super::CliError;
+
+/// Prints soproxy(1), or writes it and a page per command into `dir`.
+pub fn run(command: &Command, dir: Option<&Path>) -> Result<ExitCode, CliError> {
+    match dir {
+        Some(dir) => {
+            std::fs::create_dir_all(dir)?;
+            clap_mangen::generate_to(command.clone(), dir)?;
+        }
+        None => {
+            let mut page = Vec::new();
+            Man::new(command.clone()).render(&mut page)?;
+            std::io::stdout().write_all(&page)?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
