@@ -2,5 +2,6 @@
 
 pub mod clock;
 pub mod config;
+pub mod sandbox;
 pub mod superoffice;
 pub mod ticket;
