@@ -12,7 +12,7 @@ use super::jwt::CERTIFICATE_PEM;
 /// The first tenant's context identifier.
 pub const TENANT: &str = "Cust12345";
 /// Its serial.
-pub const SERIAL: &str = "1801550193";
+pub const SERIAL: &str = "1234567890";
 /// The demo application.
 pub const APPLICATION: &str = "Soproxy Demo App";
 /// The demo application's client secret, the value of `SO-AppToken`.
@@ -27,7 +27,7 @@ pub const PUBLIC_KEY_PEM: &str = include_str!("keys/application-2048.pub.pem");
 /// The second tenant's context identifier; it has approved another application.
 pub const SECOND_TENANT: &str = "Cust54321";
 /// Its serial.
-pub const SECOND_SERIAL: &str = "1501178584";
+pub const SECOND_SERIAL: &str = "1234554321";
 /// The second application: a name with what must be escaped in XML, and with a dot.
 pub const SECOND_APPLICATION: &str = "R&D Sync 2.0";
 /// The second application's client secret.
@@ -47,7 +47,7 @@ pub fn tenants() -> Vec<Tenant> {
     vec![
         Tenant {
             context: TENANT.into(),
-            company: "Tonys Developer Network".into(),
+            company: "Nordlys Demo AS".into(),
             serial: SERIAL.into(),
             application: APPLICATION.into(),
             system_user_token: SYSTEM_USER_TOKEN.into(),

@@ -1,4 +1,4 @@
-//! `$filter`: `name begins 'A' and (category = 2 or registeredDate before '2009-1-1')`, parsed and applied to rows.
+//! `$filter`: `name begins 'A' and (contactId = 2 or registeredDate before '2009-1-1')`, parsed and applied to rows.
 //!
 //! Words as SuperOffice's pages use them (protocol §7.1): `eq ne gt lt ge le`, their signs, `begins`, `contains`,
 //! `before`, `after`, `and`, `or`, parentheses. Assumption: text is compared without regard to case, as its databases do.
