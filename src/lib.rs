@@ -10,6 +10,7 @@ pub mod proxy;
 pub mod reload;
 pub mod server;
 pub mod shutdown;
+pub mod sandbox;
 pub mod superoffice;
 pub mod ticket;
 pub mod upstream;
