@@ -1,16 +1,74 @@
 //! soproxy: an authenticating reverse proxy for SuperOffice CRM Online.
+//!
+//! Applications send plain requests to `http://127.0.0.1:8080/Cust12345/api/v1/…`. soproxy forwards them to the tenant's
+//! SuperOffice host with `Authorization: SOTicket …` and `SO-AppToken: …`, streaming both ways. It gets the ticket itself:
+//! it signs the tenant's *system user token* with the application's RSA key, exchanges it at the login service, verifies the
+//! JWT that comes back, takes the ticket out, keeps it, and renews it in the background before it expires.
+//!
+//! # Start reading here
+//!
+//! A request: [`server`] accepts it, [`proxy::Proxy::handle`] is the pipeline (one step per line; the order of the steps is
+//! the security argument), [`ticket::cache`] hands out the ticket, [`upstream`] sends. A credential: [`config`] →
+//! [`superoffice::signing`] → [`superoffice::soap`] or [`superoffice::rest`] → [`superoffice::login`] (the I/O) →
+//! [`superoffice::jwt`] → [`ticket::cache`].
+//!
+//! # Rooms, and who may import whom
+//!
+//! Imports point down, never up, and within a level only to what the table lists before. A test (`tests/it/tidy.rs`) reads
+//! this table and every `use crate::…` line.
+//!
+//! ```text
+//! 6  main
+//! 5  cli                               (knows all; nobody imports it)
+//! 4  app                               the composition root
+//! 3  config  reload  admin  proxy      sandbox (only cli and tests import it)
+//! 2  ticket::cache  superoffice::{http, login, state, tenant}  server
+//! 1  upstream  proxy::{body, error, headers, route, target}  superoffice::{jwt, keys, reply, rest, signing, soap}
+//! 0  body  clock  log  shutdown  superoffice  superoffice::origin  ticket
+//! ```
+//!
+//! `config` stands above the plan's level 0 because it parses what it reads: keys, certificates, origins and the renewal
+//! policy are of their rooms' own types when [`config::Config::load`] returns, so that a key file that cannot be used is
+//! reported together with everything else that is wrong. `upstream` is one lower than the plan's, because the login service
+//! is called through it. [`clock`] and [`body`] are rooms the plan did not name.
+//!
+//! # Invariants
+//!
+//! - No module below `app` (but for `cli`'s commands above it) sees the whole `Config`; constructors take what they need.
+//! - Levels 0 and 1 hold no socket, file or clock, but for `upstream` (the socket), `clock` and `shutdown` themselves.
+//! - `ticket::cache` does not know how a ticket is made; `superoffice::login` does not know that anyone caches.
+//! - The request path reads an atomic snapshot: no lock and no await while a usable ticket exists.
+//! - An exchange never runs inside a client's request; no class of error ends a renewal loop.
+//! - A rejected ticket is named by its generation: a thousand 401s on generation 7 cause one exchange.
+//! - A ticket only goes to the origin it belongs to: it carries an [`superoffice::origin::AllowedBase`], the request's target
+//!   is made from that, and only [`superoffice::origin::UpstreamHosts::allow`] makes one.
+//! - What a caller sent as credentials is stripped before, ours injected after hop-by-hop processing; never merged.
+//! - Secrets have no `Display`, and a redacted `Debug`. Header values that hold them are sensitive.
+//! - The proxy never knows that it talks to a sandbox.
+//!
+//! # Words
+//!
+//! *Downstream* and *upstream* are the caller's and SuperOffice's side. A *tenant* is a SuperOffice customer, named by its
+//! *context identifier*. The *system user token* is the long-lived string from consent; signed with a timestamp it is the
+//! *signed system token*. An *exchange* is one round trip to the *login service*: signed system token in, JWT out. The
+//! *ticket* is the credential of `Authorization: SOTicket`. The *client secret* is the value of `SO-AppToken`, also called
+//! application token. To *renew* is to replace a ticket in the background; to *invalidate* is to mark a *generation* of it as
+//! rejected. *Strip*, *inject* and *scrub* are what happens to headers on the way in and out. A *snapshot* is an immutable
+//! value, swapped as a whole by a *reload*. To *drain* is to finish what is in flight, within the *grace* period. *Live* means
+//! that the process answers, *ready* that it can serve.
 
 pub mod admin;
 pub mod app;
 pub mod body;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod log;
 pub mod proxy;
 pub mod reload;
+pub mod sandbox;
 pub mod server;
 pub mod shutdown;
-pub mod sandbox;
 pub mod superoffice;
 pub mod ticket;
 pub mod upstream;

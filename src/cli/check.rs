@@ -59,7 +59,11 @@ pub async fn run(file: &Path, online: bool) -> Result<ExitCode, CliError> {
 }
 
 fn heading(online: bool) -> Vec<String> {
-    let columns: &[&str] = if online { &["tenant", "context", "login service", "key", "exchange", "web API"] } else { &["tenant", "context", "login service", "key"] };
+    let columns: &[&str] = if online {
+        &["tenant", "context", "login service", "key", "exchange", "web API"]
+    } else {
+        &["tenant", "context", "login service", "key"]
+    };
     columns.iter().map(ToString::to_string).collect()
 }
 
@@ -76,7 +80,8 @@ async fn call(caller: &Caller, tenant: &Tenant, granted: Granted) -> Result<Stri
         issued: Clock::system().now(),
         after_refusal: false,
     };
-    let app_token = HeaderValue::from_str(tenant.client_secret.expose_secret()).map_err(|_| "client_secret cannot be sent in a header".to_owned())?;
+    let app_token =
+        HeaderValue::from_str(tenant.client_secret.expose_secret()).map_err(|_| "client_secret cannot be sent in a header".to_owned())?;
     let mut lines = HeaderMap::new();
     lines.insert(ACCEPT, HeaderValue::from_static("application/json"));
     headers::inject(&mut lines, &ticket, &app_token);

@@ -1,0 +1,151 @@
+//! `soproxy sandbox`: the embedded SuperOffice Online, and the proxy in front of it.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use jiff::SignedDuration;
+use tokio_util::sync::CancellationToken;
+
+use super::{CliError, serve};
+use crate::app::App;
+use crate::config::Config;
+use crate::sandbox::{self, Faults, Options, Sandbox, demo};
+use crate::{log, shutdown};
+
+/// Arguments of `sandbox`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Run the embedded SuperOffice Online alone, for testing other programs
+    #[arg(long)]
+    only: bool,
+    /// Write the proxy.toml, keys and secrets that `soproxy run` needs against it, and stop
+    #[arg(long, value_name = "DIR")]
+    write_config: Option<PathBuf>,
+    /// Where the embedded SuperOffice Online listens
+    #[arg(long, default_value = "127.0.0.1:8090", value_name = "ADDRESS")]
+    address: SocketAddr,
+    /// Where the proxy listens
+    #[arg(long, default_value = "127.0.0.1:8080", value_name = "ADDRESS")]
+    listen: SocketAddr,
+    /// Where the proxy's /livez and /readyz are
+    #[arg(long, default_value = "127.0.0.1:8081", value_name = "ADDRESS")]
+    admin: SocketAddr,
+    /// How long a ticket lives after its last use: 6h, 90s
+    #[arg(long, default_value = "6h", value_name = "DURATION", value_parser = duration)]
+    ticket_lifetime: Duration,
+    /// How far the embedded service's clock is ahead (or, with a minus, behind): 5m, -90s
+    #[arg(long, default_value = "0s", value_name = "DURATION", value_parser = signed_duration, allow_hyphen_values = true)]
+    clock_skew: SignedDuration,
+    /// How long each call of the web API takes
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    latency: Option<Duration>,
+    /// A fault, such as login=down, login.refuse.code=Revoked, unauthorized=always, state.Cust12345=Suspended,
+    /// moved.Cust12345=null, jwt=bad_signature; may be given several times
+    #[arg(long, value_name = "NAME=VALUE")]
+    fault: Vec<String>,
+}
+
+fn signed_duration(text: &str) -> Result<SignedDuration, String> {
+    text.parse().map_err(|error: jiff::Error| error.to_string())
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    Duration::try_from(signed_duration(text)?).map_err(|_| "a duration that is not negative".to_owned())
+}
+
+/// Runs the sandbox until a signal says stop.
+pub async fn run(args: Args) -> Result<ExitCode, CliError> {
+    let origin = format!("http://{}", args.address);
+    if let Some(dir) = &args.write_config {
+        return write_config(dir, &origin);
+    }
+    let mut faults = Faults::default();
+    for fault in &args.fault {
+        faults.set(fault).map_err(|error| CliError::Other(error.to_string()))?;
+    }
+    if let Some(latency) = args.latency {
+        faults.latency = latency;
+    }
+    let options = Options { ticket_lifetime: args.ticket_lifetime, clock_skew: args.clock_skew, faults, ..Options::default() };
+    let stop = CancellationToken::new();
+    let bound = |error: std::io::Error| CliError::Other(format!("the sandbox cannot listen on {}: {error} (see --address)", args.address));
+    let sandbox = sandbox::start(options, args.address, stop.clone()).await.map_err(bound)?;
+    if args.only {
+        log::init("info", false).map_err(CliError::Other)?;
+        print!("{}", alone(&sandbox));
+        shutdown::first_signal()?.cancelled().await;
+        stop.cancel();
+        return Ok(ExitCode::SUCCESS);
+    }
+    let config = proxy_config(&args, sandbox.base())?;
+    let code = serve(config, None, |app| print!("{}", invitation(app, &sandbox))).await;
+    stop.cancel();
+    code
+}
+
+fn write_config(dir: &Path, origin: &str) -> Result<ExitCode, CliError> {
+    for file in demo::write_config(dir, origin)? {
+        println!("{}", file.display());
+    }
+    println!("\nnow: soproxy sandbox --only &\n     soproxy run --config {}", dir.join("proxy.toml").display());
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The demo configuration, in memory. Of the environment only the log's settings apply: whatever else is set there is
+/// meant for a real configuration.
+fn proxy_config(args: &Args, login_url: &str) -> Result<Config, CliError> {
+    let text = demo::proxy_toml(login_url, &args.listen.to_string(), &args.admin.to_string());
+    let mut settings: Vec<(String, String)> = std::env::vars().filter(|(name, _)| name.starts_with("SOPROXY_LOG__")).collect();
+    settings.push(("SOPROXY_RENEWAL__LIFETIME".to_owned(), format!("{}ms", args.ticket_lifetime.as_millis())));
+    Ok(Config::parse(&text, Path::new("sandbox.toml"), settings)?)
+}
+
+fn invitation(app: &App, sandbox: &Sandbox) -> String {
+    let proxy = app.addresses().first().map(ToString::to_string).unwrap_or_default();
+    let admin = app.admin_addresses().first().map(ToString::to_string).unwrap_or_default();
+    let (tenant, second, base) = (demo::TENANT, demo::SECOND_TENANT, sandbox.base());
+    format!(
+        "
+An embedded SuperOffice Online is at {base}, and soproxy in front of it at http://{proxy}.
+Try, in another terminal:
+
+  curl http://{proxy}/{tenant}/api/v1/User/currentPrincipal
+  curl 'http://{proxy}/{tenant}/api/v1/Contact?$select=name,city&$top=3'
+  curl http://{proxy}/{second}/api/v1/Person/1
+  curl -X PUT --data-binary @/bin/sh http://{proxy}/{tenant}/api/v1/Document/1/Content
+  curl http://{admin}/readyz
+
+What SuperOffice would say without soproxy:
+
+  curl -i {base}/{tenant}/api/v1/User/currentPrincipal
+
+Faults on demand:
+
+  curl -X POST {base}/_sandbox/revoke-tickets
+  curl -X POST {base}/_sandbox/faults -d '{{\"login\": \"down\"}}'
+  curl -X DELETE {base}/_sandbox/faults
+
+Ctrl-C stops both.
+
+"
+    )
+}
+
+fn alone(sandbox: &Sandbox) -> String {
+    let (base, tenant, second) = (sandbox.base(), demo::TENANT, demo::SECOND_TENANT);
+    format!(
+        "An embedded SuperOffice Online is at {base}, with the tenants {tenant} and {second}.
+
+  WSDL of the login service  {base}/login/services/PartnerSystemUserService.svc?wsdl
+  its REST twin              {base}/Login/api/PartnerSystemUser/Authenticate
+  its public keys            {base}/login/.well-known/jwks
+  tenant state               {base}/api/state/{tenant}
+  web API                    {base}/{tenant}/api/v1/
+  faults on demand           {base}/_sandbox/faults
+
+Keys and secrets of the demo applications: soproxy sandbox --write-config DIR
+"
+    )
+}

@@ -1,0 +1,196 @@
+//! `soproxy ticket` and `soproxy sign`: one exchange by hand, explained step by step on request.
+
+use std::fmt::Write as _;
+use std::process::ExitCode;
+use std::sync::{Mutex, PoisonError};
+
+use secrecy::ExposeSecret;
+use serde_json::json;
+
+use super::{CliError, find};
+use crate::app::Backplane;
+use crate::clock::Clock;
+use crate::config::{Config, Tenant};
+use crate::superoffice::login::{LoginError, Step};
+use crate::superoffice::tenant::Granted;
+
+/// Arguments of `ticket`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The tenant's name in the configuration
+    tenant: String,
+    /// Tell each step on standard error, secrets shortened
+    #[arg(long)]
+    explain: bool,
+    /// Print what the token told, too, as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Does one exchange; the ticket alone goes to standard output.
+pub async fn run(config: &Config, args: Args) -> Result<ExitCode, CliError> {
+    let tenant = find(config, &args.tenant)?;
+    let login = Backplane::new(config, Clock::system())?.tenant(config, tenant)?;
+    let explainer = Explainer::new(tenant);
+    let granted = match args.explain {
+        true => login.obtain(&|step| eprint!("{}", explainer.tell(&step))).await,
+        false => login.obtain(&|_| {}).await,
+    };
+    let granted = granted?;
+    if args.explain {
+        eprint!("{}", explainer.conclude(&granted));
+    }
+    match args.json {
+        true => println!("{:#}", report(tenant, &granted)),
+        false => println!("{}", granted.claims.ticket.expose_secret()),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Prints the signed system token, which is good for some minutes.
+pub fn sign(config: &Config, name: &str) -> Result<ExitCode, CliError> {
+    let tenant = find(config, name)?;
+    let now = Clock::system().now().wall;
+    let signed = tenant.signing_key.sign(&tenant.system_user_token, now).map_err(|error| LoginError::Sign(error.into()))?;
+    println!("{}", signed.expose());
+    Ok(ExitCode::SUCCESS)
+}
+
+fn report(tenant: &Tenant, granted: &Granted) -> serde_json::Value {
+    let claims = &granted.claims;
+    json!({
+        "tenant": tenant.name,
+        "context": claims.context,
+        "ticket": claims.ticket.expose_secret(),
+        "web_api": granted.grant.base.to_string(),
+        "associate_id": claims.associate_id,
+        "identity_provider": claims.identity_provider,
+        "email": claims.email,
+        "upn": claims.upn,
+        "company_name": claims.company_name,
+        "serial": claims.serial,
+        "netserver_url": claims.netserver_url,
+        "webapi_url": claims.webapi_url,
+        "token_expires": claims.expires.to_string(),
+    })
+}
+
+/// Tells the steps in the order and in the words of SuperOffice's own Node.js example.
+struct Explainer {
+    context: String,
+    /// Everything that must not be shown in full, as it may stand in a body.
+    secrets: Mutex<Vec<String>>,
+}
+
+impl Explainer {
+    fn new(tenant: &Tenant) -> Explainer {
+        let secrets = vec![tenant.client_secret.expose_secret().to_owned(), tenant.system_user_token.expose().to_owned()];
+        Explainer { context: tenant.context.to_string(), secrets: Mutex::new(secrets) }
+    }
+
+    fn tell(&self, step: &Step<'_>) -> String {
+        match step {
+            Step::Signed(signed) => {
+                self.secrets().insert(0, signed.signature().to_owned());
+                format!(
+                    "1. token and time    {}.{}   (system user token, UTC yyyyMMddHHmm)\n2. signature         {}   (RSA-SHA256, base64)\n",
+                    self.shown(signed.expose().rsplitn(3, '.').nth(2).unwrap_or_default()),
+                    signed.timestamp(),
+                    shorten(signed.signature()),
+                )
+            }
+            Step::Request { url, body } => {
+                format!("3. request           POST {url}\n{}", indent(&self.shown(&String::from_utf8_lossy(body))))
+            }
+            Step::Answer(answer) => {
+                let body = self.shown(&String::from_utf8_lossy(&answer.body));
+                let kind = answer.content_type().unwrap_or("no content type");
+                format!("4. reply             HTTP {}, {kind}\n{}", answer.status, indent(&body))
+            }
+            Step::Skew(skew) => format!("   clock             the login service's is {:+} s from ours\n", skew.as_secs()),
+            Step::Again => "   the timestamp was refused: once more, with the corrected time\n".to_owned(),
+        }
+    }
+
+    fn conclude(&self, granted: &Granted) -> String {
+        let claims = &granted.claims;
+        let mut text = "5. claims            signature, issuer, audience, tenant and times are good\n".to_owned();
+        let told = [
+            ("ctx", Some(claims.context.as_str())),
+            ("serial", Some(claims.serial.as_str())),
+            ("sub", claims.subject.as_deref()),
+            ("company_name", claims.company_name.as_deref()),
+            ("email", claims.email.as_deref()),
+            ("identityprovider", claims.identity_provider.as_deref()),
+            ("associateid", claims.associate_id.as_deref()),
+            ("netserver_url", claims.netserver_url.as_deref()),
+            ("webapi_url", claims.webapi_url.as_deref()),
+        ];
+        for (name, value) in told {
+            if let Some(value) = value {
+                let _ = writeln!(text, "      {name:<17}{value}");
+            }
+        }
+        let _ = writeln!(text, "6. ticket            {}", shorten(claims.ticket.expose_secret()));
+        let _ = writeln!(text, "   web API of {}: {}", self.context, granted.grant.base);
+        text
+    }
+
+    /// `text` with every secret shortened, also as XML and JSON escape it, and with every JWT shortened.
+    fn shown(&self, text: &str) -> String {
+        let mut text = text.to_owned();
+        for secret in self.secrets().iter() {
+            let xml = secret.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+            let quoted = json!(secret).to_string();
+            for form in [secret.as_str(), &xml, quoted.trim_matches('"')] {
+                text = text.replace(form, &shorten(form));
+            }
+        }
+        let is_jwt_char = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+        let runs: Vec<String> =
+            text.split(|c| !is_jwt_char(c)).filter(|run| run.starts_with("eyJ") && run.len() > 40).map(str::to_owned).collect();
+        for run in runs {
+            text = text.replace(&run, &shorten(&run));
+        }
+        text
+    }
+
+    fn secrets(&self) -> std::sync::MutexGuard<'_, Vec<String>> {
+        self.secrets.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Enough to recognise a secret by, never enough to use it.
+fn shorten(secret: &str) -> String {
+    let length = secret.chars().count();
+    let start: String = secret.chars().take(if length >= 16 { 4 } else { 0 }).collect();
+    format!("{start}…({length} characters)")
+}
+
+fn indent(text: &str) -> String {
+    let mut indented = String::new();
+    for line in text.lines() {
+        let _ = writeln!(indented, "      {line}");
+    }
+    indented
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_secret_is_shown_in_full() {
+        let secrets = vec!["R&D Sync 2.0-8k8Q7DmBgo".to_owned(), "client-secret-1234567890".to_owned()];
+        let explainer = Explainer { context: "Cust1".into(), secrets: Mutex::new(secrets) };
+        let jwt = format!("eyJ{}.eyJ{}.{}", "a".repeat(40), "b".repeat(40), "c".repeat(40));
+        let body =
+            format!("<t>R&amp;D Sync 2.0-8k8Q7DmBgo.2026</t><a>client-secret-1234567890</a><Token>{jwt}</Token>R&D Sync 2.0-8k8Q7DmBgo");
+        let shown = explainer.shown(&body);
+        for hidden in ["8k8Q7DmBgo", "secret-123", "aaaaaaaaaaaa", "cccccccccccc"] {
+            assert!(!shown.contains(hidden), "{shown}");
+        }
+        assert!(shown.contains("<Token>eyJa…(128 characters)</Token>"), "{shown}");
+        assert_eq!(shorten("short"), "…(5 characters)");
+    }
+}
