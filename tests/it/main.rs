@@ -1,0 +1,5 @@
+//! The one integration binary: the real proxy over real sockets, against the sandbox and small scripted peers.
+
+mod bench;
+mod forwarding;
+mod peer;

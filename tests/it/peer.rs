@@ -1,0 +1,81 @@
+//! Scripted peers: servers that stall, reset, truncate and lie.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
+
+/// A listener that hands each connection to a script. Dropping it stops it.
+pub struct Peer {
+    pub address: SocketAddr,
+    connections: Arc<AtomicUsize>,
+    accepting: JoinHandle<()>,
+}
+
+impl Peer {
+    pub async fn start<S, F>(script: S) -> Peer
+    where
+        S: Fn(usize, TcpStream) -> F + Send + 'static,
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let connections = Arc::new(AtomicUsize::new(0));
+        let counted = connections.clone();
+        let accepting = tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                tokio::spawn(script(counted.fetch_add(1, Ordering::SeqCst), stream));
+            }
+        });
+        Peer { address, connections, accepting }
+    }
+
+    /// Answers every request of every connection with these bytes, and closes.
+    pub async fn answering(bytes: impl Into<Vec<u8>>) -> Peer {
+        let bytes: Arc<[u8]> = bytes.into().into();
+        Peer::start(move |_, mut stream| {
+            let bytes = bytes.clone();
+            async move {
+                read_request(&mut stream).await;
+                let _ = stream.write_all(&bytes).await;
+            }
+        })
+        .await
+    }
+
+    /// How many connections there were.
+    pub fn connections(&self) -> usize {
+        self.connections.load(Ordering::SeqCst)
+    }
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        self.accepting.abort();
+    }
+}
+
+/// Reads one request: its head, and as many bytes of body as `Content-Length` says.
+pub async fn read_request(stream: &mut TcpStream) -> String {
+    let mut seen = Vec::new();
+    let mut buffer = [0; 4096];
+    loop {
+        let text = String::from_utf8_lossy(&seen).into_owned();
+        if let Some(end) = text.find("\r\n\r\n") {
+            let length = text[..end].lines().find_map(|line| {
+                let (name, value) = line.split_once(':')?;
+                name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse::<usize>().ok())?
+            });
+            if seen.len() >= end + 4 + length.unwrap_or(0) {
+                return text;
+            }
+        }
+        match stream.read(&mut buffer).await {
+            Ok(0) | Err(_) => return text,
+            Ok(read) => seen.extend_from_slice(&buffer[..read]),
+        }
+    }
+}
