@@ -3,3 +3,4 @@
 mod bench;
 mod forwarding;
 mod peer;
+mod tidy;
