@@ -4,3 +4,4 @@ mod bench;
 mod forwarding;
 mod peer;
 mod tidy;
+mod tls;
