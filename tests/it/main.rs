@@ -2,4 +2,6 @@
 
 mod bench;
 mod forwarding;
+mod headers;
 mod peer;
+mod wire;
