@@ -99,6 +99,8 @@ impl Proxy {
         });
         record.status = Some(response.status());
         record.first_byte = Some(record.elapsed());
+        // hyper does not poll a body that HEAD does not send: then the head is the whole answer.
+        record.complete = record.method == Method::HEAD;
         // `request_id` lets through only what a header value may hold.
         if let Ok(id) = HeaderValue::from_str(&record.id) {
             response.headers_mut().insert(REQUEST_ID, id);
