@@ -151,8 +151,7 @@ impl Token {
 
 /// The key that tokens are signed with, as a JWK with these further members.
 pub fn jwk(more: Value) -> Value {
-    let mut jwk =
-        json!({ "kty": "RSA", "n": URL_SAFE_NO_PAD.encode(KEY.n_bytes()), "e": URL_SAFE_NO_PAD.encode(KEY.e_bytes()) });
+    let mut jwk = json!({ "kty": "RSA", "n": URL_SAFE_NO_PAD.encode(KEY.n_bytes()), "e": URL_SAFE_NO_PAD.encode(KEY.e_bytes()) });
     jwk.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     jwk
 }

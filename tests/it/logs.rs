@@ -28,11 +28,8 @@ impl Logs {
     pub fn capture() -> Logs {
         let text = Sink::default();
         let sink = text.clone();
-        let subscriber = tracing_subscriber::fmt()
-            .with_max_level(tracing::Level::TRACE)
-            .with_ansi(false)
-            .with_writer(move || sink.clone())
-            .finish();
+        let subscriber =
+            tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_ansi(false).with_writer(move || sink.clone()).finish();
         Logs { text, _subscriber: tracing::subscriber::set_default(subscriber) }
     }
 
