@@ -2,13 +2,18 @@
 
 mod bench;
 mod binary;
+mod clock;
 mod errors;
+mod exchange;
 mod forwarding;
 mod guard;
 mod headers;
 mod lifecycle;
+mod login;
+mod logs;
 mod peer;
 mod streaming;
+mod tickets;
 mod tidy;
 mod tls;
 mod wire;
