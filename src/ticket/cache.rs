@@ -87,7 +87,8 @@ impl Status {
     /// Whether a request of this tenant can be served now: by its ticket, or by one fetched on demand. Once the pause after
     /// refused tickets is over it may be: without a request nobody would ever know.
     pub fn can_serve(&self) -> bool {
-        self.refused.is_none_or(|pause| pause.is_zero()) && (self.ticket.is_some() || (self.failure.is_none() && (self.ever || !self.renewing)))
+        self.refused.is_none_or(|pause| pause.is_zero())
+            && (self.ticket.is_some() || (self.failure.is_none() && (self.ever || !self.renewing)))
     }
 }
 

@@ -1,5 +1,7 @@
 //! The one integration binary: the real proxy over real sockets, against the sandbox and small scripted peers.
 
+#![allow(clippy::unwrap_used)]
+
 mod bench;
 mod binary;
 mod clock;
