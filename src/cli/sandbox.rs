@@ -112,7 +112,7 @@ An embedded SuperOffice Online is at {base}, and soproxy in front of it at http:
 Try, in another terminal:
 
   curl http://{proxy}/{tenant}/api/v1/User/currentPrincipal
-  curl 'http://{proxy}/{tenant}/api/v1/Contact?$select=name,city&$top=3'
+  curl 'http://{proxy}/{tenant}/api/v1/Contact?$select=name,country&$top=3'
   curl http://{proxy}/{second}/api/v1/Person/1
   curl -X PUT --data-binary @/bin/sh http://{proxy}/{tenant}/api/v1/Document/1/Content
   curl http://{admin}/readyz
