@@ -4,6 +4,7 @@
 
 mod bench;
 mod binary;
+mod cli;
 mod clock;
 mod errors;
 mod exchange;
@@ -13,6 +14,7 @@ mod headers;
 mod lifecycle;
 mod login;
 mod logs;
+mod memory;
 mod peer;
 mod streaming;
 mod tickets;
