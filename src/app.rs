@@ -278,14 +278,13 @@ impl Live {
             tracing::warn!("{warning}");
         }
         let mut backplane = Backplane::new(&config, parts.clock.clone())?;
-        // What a tenant goes out by is part of it: a new trusted root must reach the exchange that fails for want of it, and
-        // a host that is listed no more takes its tickets along.
-        let keep = config.upstream == wired.config.upstream && config.superoffice == wired.config.superoffice;
-        if keep {
+        if config.upstream == wired.config.upstream && config.superoffice == wired.config.superoffice {
             backplane.upstream = wired.backplane.upstream.clone();
             backplane.caller = wired.backplane.caller.clone();
             backplane.logins = wired.backplane.logins.clone();
         }
+        // A host that is listed no more takes its tickets along.
+        let keep = config.superoffice.upstream_hosts == wired.config.superoffice.upstream_hosts;
         let mut next = Wired { backplane, shared: wired.shared.clone(), config, tenants: Vec::new() };
         next.tenants = next.wire_all(keep.then_some(&*wired))?;
         let kept = next.tenants.iter().filter(|tenant| wired.tenants.iter().any(|old| Arc::ptr_eq(&old.tickets, &tenant.tickets))).count();
@@ -321,7 +320,15 @@ impl Wired {
         }
         let start = |(tenant, mut app_token, kept, login): (&config::Tenant, HeaderValue, Option<Arc<Tickets>>, TenantLogin)| {
             app_token.set_sensitive(true);
-            let tickets = kept.unwrap_or_else(|| Arc::new(Tickets::start(&tenant.name, Arc::new(login), self.shared.clone(), prefetch)));
+            let login = Arc::new(login);
+            let tickets = match kept {
+                Some(tickets) => {
+                    // A new trusted root, say, must reach the renewals of those who stay.
+                    tickets.renew_by(login);
+                    tickets
+                }
+                None => Arc::new(Tickets::start(&tenant.name, login, self.shared.clone(), prefetch)),
+            };
             Arc::new(Tenant { name: tenant.name.as_str().into(), tickets, app_token })
         };
         Ok(ready.into_iter().map(start).collect())

@@ -105,8 +105,11 @@ pub enum LoginError {
         /// `ErrorMessage`, shortened.
         words: String,
     },
-    /// The login service's public keys cannot be had.
-    #[error("the token cannot be verified: the login service's keys cannot be fetched: {0}")]
+    /// The login service's public keys cannot be had: no answer.
+    #[error("the login service {0} (asked for its public keys)")]
+    KeysCall(CallError),
+    /// The login service's public keys cannot be had: an answer without them.
+    #[error("the login service's public keys cannot be fetched: {0}")]
     Keys(String),
     /// The token failed a check.
     #[error("the login service's token was refused: {0}")]
@@ -126,8 +129,10 @@ impl LoginError {
     fn wire(&self) -> String {
         match self {
             LoginError::Sign(_) | LoginError::Request(_) => "the proxy's own credentials cannot be used".to_owned(),
-            LoginError::Call(CallError::Timeout(_)) => "the login service does not answer in time".to_owned(),
-            LoginError::Call(_) => "the login service cannot be reached".to_owned(),
+            LoginError::Call(CallError::Timeout(_)) | LoginError::KeysCall(CallError::Timeout(_)) => {
+                "the login service does not answer in time".to_owned()
+            }
+            LoginError::Call(_) | LoginError::KeysCall(_) => "the login service cannot be reached".to_owned(),
             LoginError::Reply(_) => "the login service answers with something that is no exchange reply".to_owned(),
             LoginError::Refused { code: Some(code), .. } => {
                 format!("the login service refused the exchange: {}, {}", code.name(), code.advice())
@@ -335,7 +340,7 @@ impl Login {
     async fn fetch_keys(&self) -> Result<VerificationKeys, LoginError> {
         let request = Request::get(self.origin.join(JWKS_PATH)).header(ACCEPT, "application/json").body(empty());
         let request = request.map_err(|error| LoginError::Keys(error.to_string()))?;
-        let answer = self.caller.call(request).await.map_err(|error| LoginError::Keys(error.to_string()))?;
+        let answer = self.caller.call(request).await.map_err(LoginError::KeysCall)?;
         if !answer.status.is_success() {
             return Err(LoginError::Keys(format!("HTTP {} from {JWKS_PATH}", answer.status.as_u16())));
         }
