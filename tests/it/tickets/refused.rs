@@ -312,6 +312,22 @@ async fn a_ticket_revoked_while_login_is_down_is_a_503() {
     bench.until("served again", async || bench.get(WHO).await.status == 200).await;
 }
 
+/// Should the 401 not have been about the ticket, the tenant goes on being served although login is down.
+#[tokio::test]
+async fn a_doubted_ticket_is_better_than_none() {
+    let (setup, hand) = Setup::new().manual_clock();
+    let bench = setup.start().await;
+    served(&bench).await;
+    hand.advance(OLD);
+    bench.sandbox.control().change_faults(|faults| {
+        faults.login = LoginFault::Down;
+        faults.unauthorized = Unauthorized::Next(1);
+    });
+    unavailable(&bench.get(WHO).await, "cannot be reached");
+    served(&bench).await;
+    assert_eq!(bench.exchanges(), 2);
+}
+
 /// 401s between hours of ordinary use are each believed.
 #[tokio::test]
 async fn a_renewal_that_was_the_cure_leaves_no_pause() {
