@@ -129,10 +129,12 @@ impl LoginError {
     fn wire(&self) -> String {
         match self {
             LoginError::Sign(_) | LoginError::Request(_) => "the proxy's own credentials cannot be used".to_owned(),
-            LoginError::Call(CallError::Timeout(_)) | LoginError::KeysCall(CallError::Timeout(_)) => {
-                "the login service does not answer in time".to_owned()
+            LoginError::Call(CallError::Timeout(_)) => "the login service does not answer in time".to_owned(),
+            LoginError::KeysCall(CallError::Timeout(_)) => {
+                "the login service does not answer in time: its public keys cannot be fetched".to_owned()
             }
-            LoginError::Call(_) | LoginError::KeysCall(_) => "the login service cannot be reached".to_owned(),
+            LoginError::KeysCall(_) => "the login service cannot be reached: its public keys cannot be fetched".to_owned(),
+            LoginError::Call(_) => "the login service cannot be reached".to_owned(),
             LoginError::Reply(_) => "the login service answers with something that is no exchange reply".to_owned(),
             LoginError::Refused { code: Some(code), .. } => {
                 format!("the login service refused the exchange: {}, {}", code.name(), code.advice())

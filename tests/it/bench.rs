@@ -18,7 +18,6 @@ use soproxy::sandbox::{self, Options, Sandbox, demo};
 use soproxy::server::Stop;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 pub const TENANT: &str = demo::TENANT;
@@ -82,9 +81,8 @@ impl Setup {
         let config = config(&login_url, &self.settings);
         let app = App::build(config, self.clock.clone()).await.unwrap();
         let (proxy, admin, live, stop) = (app.addresses()[0], app.admin_addresses().first().copied(), app.live(), app.stop());
-        let running = tokio::spawn(app.run());
-        let clock = self.clock;
-        Bench { sandbox, proxy, admin, live, stop, running, login_url, settings: self.settings, clock, _sandbox: sandbox_stop.drop_guard() }
+        tokio::spawn(app.run());
+        Bench { sandbox, proxy, admin, live, stop, login_url, settings: self.settings, _sandbox: sandbox_stop.drop_guard() }
     }
 }
 
@@ -100,10 +98,8 @@ pub struct Bench {
     pub admin: Option<SocketAddr>,
     pub live: Live,
     pub stop: Stop,
-    pub running: JoinHandle<()>,
     pub login_url: String,
     pub settings: Vec<(String, String)>,
-    pub clock: Clock,
     _sandbox: DropGuard,
 }
 
