@@ -206,8 +206,7 @@ impl Config {
     /// Reads `file` and this process's environment. A file that is not there is a problem, unless the environment has
     /// settings of its own.
     pub fn load(file: &Path) -> Result<Config, Problems> {
-        let env: BTreeMap<String, String> =
-            std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))).collect();
+        let env = environment();
         let label = file.display().to_string();
         let problem = |what: String, hint: &str| {
             Err(Problems(vec![Problem { key: String::new(), source: label.clone(), what, hint: hint.to_owned() }]))
@@ -236,8 +235,7 @@ impl Config {
     /// Only where `/livez` and `/readyz` are: no secret is read, and a mistake elsewhere in the file does not matter.
     /// Empty when they are off.
     pub fn load_admin_addresses(file: &Path) -> Result<Vec<SocketAddr>, Problems> {
-        let env: BTreeMap<String, String> =
-            std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))).collect();
+        let env = environment();
         let text = std::fs::read_to_string(file).unwrap_or_default();
         let (settings, _, problems) = file::read(&text, file.display().to_string(), &env).map_err(|problem| Problems(vec![problem]))?;
         match settings.admin.addresses {
@@ -257,6 +255,11 @@ impl Config {
         let dir = file.parent().unwrap_or(Path::new(""));
         assemble::assemble(settings, &sources, Secrets::new(dir, env), file, problems, public)
     }
+}
+
+/// This process's variables, but for those that are not UTF-8: none of them is a setting.
+fn environment() -> BTreeMap<String, String> {
+    std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))).collect()
 }
 
 /// All keys of `proxy.toml`, with `tenants.NAME` for any tenant, each with its default as TOML; empty without one.
