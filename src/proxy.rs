@@ -119,6 +119,9 @@ impl Proxy {
         let Admitted { body, replay, overrun } = body::admit(body, self.settings.max_body, self.settings.replay_limit)?;
         let forwarded = self.settings.forwarded.then(|| forwarded(&parts, ends));
         headers::strip(&mut parts.headers);
+        if parts.version == Version::HTTP_2 {
+            headers::join_cookies(&mut parts.headers);
+        }
         parts.headers.extend(forwarded.into_iter().flatten());
         let outgoing = Outgoing { tenant, method: &parts.method, rest: matched.rest, query: parts.uri.query(), headers: &parts.headers };
 

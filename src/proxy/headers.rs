@@ -66,6 +66,16 @@ pub fn scrub(headers: &mut HeaderMap) {
     add_via(headers);
 }
 
+/// HTTP/2 callers may split `Cookie` into lines; HTTP/1.1 has room for one. RFC 9113 §8.2.3.
+pub fn join_cookies(headers: &mut HeaderMap) {
+    let lines: Vec<&[u8]> = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    if lines.len() > 1
+        && let Ok(joined) = HeaderValue::from_bytes(&lines.join(&b"; "[..]))
+    {
+        headers.insert(COOKIE, joined);
+    }
+}
+
 fn remove_hop_by_hop(headers: &mut HeaderMap) {
     let named: Vec<HeaderName> = headers
         .get_all(CONNECTION)
@@ -210,6 +220,13 @@ mod tests {
             list(&headers),
             [("via", "1.0 arr"), ("via", "1.1 soproxy"), ("set-cookie", "mine=SOOnline=; path=/"), ("set-cookie", "other=2")]
         );
+    }
+
+    #[test]
+    fn split_cookies_are_joined() {
+        let mut headers = map(&[("Cookie", "a=1"), ("Accept", "x"), ("Cookie", "b=2; c=3")]);
+        join_cookies(&mut headers);
+        assert_eq!(headers.get_all("cookie").iter().collect::<Vec<_>>(), ["a=1; b=2; c=3"]);
     }
 
     #[test]
