@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use soproxy::sandbox::LoginFault;
 
 use crate::bench::{Bench, Setup, TENANT};
-use crate::login::{Act, Login, Token, any_api, denied, granted, http, jwk, jwks, no_secrets, soap, unavailable};
+use crate::login::{Act, Login, Token, any_api, denied, granted, heals, http, jwk, jwks, no_secrets, soap, unavailable};
 use crate::logs::Logs;
 
 const WHO: &str = "/api/v1/User/currentPrincipal";
@@ -109,7 +109,7 @@ fn body_of(answer: &[u8]) -> String {
 
 /// The first exchange gets the script's answer, the second is looked at: how many minutes is its time ahead of ours?
 async fn minutes_ahead(login: &Login, setup: Setup) -> i64 {
-    let (setup, hand) = setup.set("superoffice.login_timeout", "200ms").set("renewal.prefetch", "false").manual_clock();
+    let (setup, hand) = setup.set("renewal.prefetch", "false").manual_clock();
     let bench = setup.start().await;
     bench.get(WHO).await;
     if login.exchanges() < 2 {
@@ -236,8 +236,7 @@ async fn a_suspend_while_login_is_down_ends_in_a_503_and_no_401() {
     unavailable(&bench.get(WHO).await, "cannot be reached");
     assert_eq!(bench.sandbox.control().counters().unauthorized, 0);
     bench.sandbox.control().change_faults(|faults| faults.login = LoginFault::Ok);
-    hand.advance(Duration::from_secs(2));
-    bench.until("served again", async || bench.get(WHO).await.status == 200).await;
+    heals(&bench, &hand).await;
 }
 
 /// The minute between two fetches of the keys has passed, too.

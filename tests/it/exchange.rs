@@ -12,7 +12,7 @@ use soproxy::sandbox::{LoginFault, Refusal, Tenant, demo};
 use soproxy::superoffice::SuperIdCode;
 
 use crate::bench::{Bench, Setup, TENANT, collect, open};
-use crate::login::{Act, Login, Token, any_api, denied, envelope, get_of, granted, http, no_secrets, soap, unavailable};
+use crate::login::{Act, Login, Token, any_api, denied, envelope, get_of, granted, grows_cold, heals, http, no_secrets, soap, unavailable};
 use crate::logs::Logs;
 use crate::peer::Peer;
 
@@ -120,6 +120,9 @@ async fn a_rest_reply_is_read_liberally() {
 #[tokio::test]
 async fn every_login_fault_is_a_503_and_heals_by_itself() {
     for twin in TWINS {
+        let setup = Setup::new().set("superoffice.exchange", twin).set("superoffice.login_timeout", "500ms");
+        let (setup, hand) = setup.set("renewal.prefetch", "false").manual_clock();
+        let bench = setup.start().await;
         for (fault, reason, words) in [
             (LoginFault::Down, "cannot be reached", "login service cannot be reached"),
             (LoginFault::Slow { delay: Duration::from_secs(60) }, "does not answer in time", "no whole answer within"),
@@ -135,17 +138,15 @@ async fn every_login_fault_is_a_503_and_heals_by_itself() {
             (LoginFault::Redirect, "no exchange reply", "HTTP 302: redirected to"),
         ] {
             let logs = Logs::capture();
-            let (mut setup, hand) = Setup::new().set("superoffice.exchange", twin).set("superoffice.login_timeout", "100ms").manual_clock();
-            setup.options.faults.login = fault.clone();
-            let bench = setup.start().await;
+            bench.sandbox.control().change_faults(|faults| faults.login = fault.clone());
+            grows_cold(&hand);
             for _ in 0..2 {
                 unavailable(&bench.get(WHO).await, reason);
             }
             let warnings = logs.warnings();
             assert!(warnings.iter().any(|line| line.contains(words)), "{twin} {fault:?}: {warnings:?}");
             bench.sandbox.control().change_faults(|faults| faults.login = LoginFault::Ok);
-            hand.advance(Duration::from_secs(2));
-            bench.until("served again", async || bench.get(WHO).await.status == 200).await;
+            heals(&bench, &hand).await;
             no_secrets(&logs.text());
         }
     }
@@ -235,23 +236,24 @@ async fn whatever_a_peer_sends_instead_of_a_reply_is_a_503_and_heals_by_itself()
             "yet the body says IsSuccessful=true",
         ),
     ];
+    let login = Login::start(Act::Reset).await;
+    let (setup, hand) = login.with_api(&api).set("superoffice.login_timeout", "500ms").manual_clock();
+    let bench = setup.start().await;
     for (what, act, reason, words) in table {
         let logs = Logs::capture();
-        let login = Login::start(act).await;
-        let (setup, hand) = login.with_api(&api).set("superoffice.login_timeout", "150ms").manual_clock();
-        let bench = setup.start().await;
-        let before = api.connections();
+        let before = (login.exchanges(), api.connections());
+        login.on_exchange(act);
+        grows_cold(&hand);
         for _ in 0..2 {
             unavailable(&bench.get(WHO).await, reason);
         }
         let warnings = logs.warnings();
         assert!(warnings.iter().any(|line| line.contains(words)), "{what}: {words:?} is not in {warnings:?}");
-        assert_eq!(login.exchanges(), 1, "{what}: one attempt, and then a pause");
+        assert_eq!(login.exchanges(), before.0 + 1, "{what}: one attempt, and then a pause");
         assert_eq!((evil.connections(), login.seen().others.len()), (0, 0), "{what}: a redirect was followed");
-        assert_eq!(api.connections(), before, "{what}: a call without a ticket");
-        login.on_exchange(Act::send(good.clone()));
-        hand.advance(Duration::from_secs(2));
-        bench.until("served again", async || bench.get(WHO).await.status == 200).await;
+        assert_eq!(api.connections(), before.1, "{what}: a call without a ticket");
+        login.on_exchange(Token::at(bench.clock.now().wall).reply());
+        heals(&bench, &hand).await;
         no_secrets(&logs.text());
     }
 }
@@ -259,6 +261,8 @@ async fn whatever_a_peer_sends_instead_of_a_reply_is_a_503_and_heals_by_itself()
 #[tokio::test]
 async fn each_known_code_is_explained() {
     for twin in TWINS {
+        let (setup, hand) = Setup::new().set("superoffice.exchange", twin).set("renewal.prefetch", "false").manual_clock();
+        let bench = setup.start().await;
         for (code, advice) in [
             (Refusal::Revoked, SuperIdCode::Revoked),
             (Refusal::InvalidRedirectUrl, SuperIdCode::InvalidRedirectUrl),
@@ -269,9 +273,9 @@ async fn each_known_code_is_explained() {
             (Refusal::InvalidSignature, SuperIdCode::InvalidSignature),
         ] {
             let logs = Logs::capture();
-            let mut setup = Setup::new().set("superoffice.exchange", twin).set("renewal.prefetch", "false");
-            setup.options.faults.login = LoginFault::Refuse { code };
-            let bench = setup.start().await;
+            bench.sandbox.control().change_faults(|faults| faults.login = LoginFault::Refuse { code });
+            grows_cold(&hand);
+            bench.until("this refusal", async || bench.get(WHO).await.text().contains(&format!("{code:?}"))).await;
             let answer = bench.get(WHO).await;
             unavailable(&answer, &format!("{code:?}, {}", advice.advice()));
             let warnings = logs.warnings().join("\n");

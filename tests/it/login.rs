@@ -14,6 +14,7 @@ use rsa::signature::{SignatureEncoding, Signer};
 use rsa::traits::PublicKeyParts;
 use serde_json::{Value, json};
 use sha2::Sha256;
+use soproxy::clock::Hand;
 use soproxy::sandbox::demo;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
@@ -125,9 +126,9 @@ impl Token {
         self
     }
 
-    /// `exp` and `nbf` so many minutes from now.
+    /// `nbf` and `exp` so many minutes from the time of issue.
     pub fn valid(self, from: i64, to: i64) -> Token {
-        let now = Timestamp::now().as_second();
+        let now = self.claims["exp"].as_i64().unwrap() - 300;
         self.claim("nbf", now + from * 60).claim("exp", now + to * 60)
     }
 
@@ -264,6 +265,21 @@ async fn serve(mut stream: TcpStream, script: Arc<Mutex<Script>>, seen: Arc<Mute
 /// A web API that answers 200 to everything.
 pub async fn any_api() -> Peer {
     Peer::answering(http("200 OK", "content-type: application/json\r\n", "{}")).await
+}
+
+/// The ticket that is there runs out; the next is asked for.
+pub fn grows_cold(hand: &Hand) {
+    hand.advance(Duration::from_secs(7 * 3600));
+}
+
+/// The first tenant is served again after a while, without anybody's help.
+pub async fn heals(bench: &Bench, hand: &Hand) {
+    bench
+        .until("served again", async || {
+            hand.advance(Duration::from_secs(2));
+            bench.get("/api/v1/User/currentPrincipal").await.status == 200
+        })
+        .await;
 }
 
 /// A GET of any tenant.

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use jiff::Timestamp;
 use rsa::pkcs8::{DecodePrivateKey, EncodePublicKey, LineEnding};
 use rsa::traits::PublicKeyParts;
 use rsa::{PrivateKey, PublicKey};
@@ -14,11 +13,13 @@ use soproxy::sandbox::{JwtFault, demo};
 
 use super::WHO;
 use crate::bench::{Setup, TENANT};
-use crate::login::{Act, Login, Token, any_api, get_of, granted, http, jwk, jwks, no_secrets, soap, unavailable};
+use crate::login::{Act, Login, Token, any_api, get_of, granted, grows_cold, heals, http, jwk, jwks, no_secrets, soap, unavailable};
 use crate::logs::Logs;
 
 #[tokio::test]
 async fn a_token_that_fails_a_check_is_refused_and_the_log_says_which() {
+    let (setup, hand) = Setup::new().set("renewal.prefetch", "false").manual_clock();
+    let bench = setup.start().await;
     for (fault, check) in [
         (JwtFault::WrongIssuer, "issuer (iss) is Somebody Else AS; expected SuperOffice AS"),
         (JwtFault::WrongAudience, "audience (aud) is spn:1000000001; expected spn:1234567890"),
@@ -28,16 +29,15 @@ async fn a_token_that_fails_a_check_is_refused_and_the_log_says_which() {
         (JwtFault::NoTicket, "brings no ticket"),
     ] {
         let logs = Logs::capture();
-        let (mut setup, hand) = Setup::new().manual_clock();
-        setup.options.faults.jwt = fault;
-        let bench = setup.start().await;
+        let calls = bench.sandbox.control().counters().api_calls;
+        bench.sandbox.control().change_faults(|faults| faults.jwt = fault);
+        grows_cold(&hand);
         unavailable(&bench.get(WHO).await, "token could not be verified");
-        assert_eq!(bench.sandbox.control().counters().api_calls, 0, "{fault:?}: its ticket was used");
+        assert_eq!(bench.sandbox.control().counters().api_calls, calls, "{fault:?}: its ticket was used");
         let warnings = logs.warnings();
         assert!(warnings.iter().any(|line| line.contains(check)), "{fault:?}: {warnings:?}");
         bench.sandbox.control().change_faults(|faults| faults.jwt = JwtFault::Ok);
-        hand.advance(Duration::from_secs(2));
-        bench.until("served again", async || bench.get(WHO).await.status == 200).await;
+        heals(&bench, &hand).await;
         no_secrets(&logs.text());
     }
 }
@@ -46,38 +46,44 @@ async fn a_token_that_fails_a_check_is_refused_and_the_log_says_which() {
 #[tokio::test]
 async fn what_a_token_may_and_may_not_be() {
     let api = any_api().await;
-    let good = Token::good;
-    let signed = |token: Token| token.sign();
-    let exp = (Timestamp::now().as_second() + 300).to_string();
-    let table: Vec<(&str, String, Option<&str>)> = vec![
-        ("the usual", signed(good()), None),
-        ("one system_token", signed(good().of("system_token", "App-x")), None),
-        ("several", signed(good().of("system_token", json!(["App-x", "App-y"]))), None),
-        ("numbers as text", signed(good().claim("exp", exp.clone()).claim("nbf", "1").claim("iat", "1").of("serial", 1234567890)), None),
-        ("the tenant in another case", signed(good().of("ctx", "cust12345")), None),
-        ("several audiences", signed(good().claim("aud", json!(["spn:1", "spn:1234567890"]))), None),
-        ("white space and BOM", format!("\u{feff} \r\n{}\r\n ", signed(good())), None),
-        ("expired within the leeway", signed(good().valid(-20, -4)), None),
-        ("expired", signed(good().valid(-20, -6)), Some("expired at")),
-        ("soon valid, within the leeway", signed(good().valid(4, 20)), None),
-        ("not yet valid", signed(good().valid(6, 20)), Some("not valid before")),
-        ("no exp", signed(good().claim("exp", json!(null))), Some("no claim exp")),
-        ("an exp that is no number", signed(good().claim("exp", "soon")), Some("claim exp is not a time")),
-        ("no issuer", signed(good().claim("iss", json!(null))), Some("issuer (iss) is nothing")),
-        ("no tenant", signed(good().of("ctx", "")), Some("(ctx); Cust12345 was asked for")),
-        ("an empty ticket", signed(good().of("ticket", " ")), Some("brings no ticket")),
-        ("a ticket that no header can carry", signed(good().of("ticket", "7T:\u{1}x")), Some("no header can carry")),
-        ("RS384", signed(good().header("alg", "RS384")), Some("algorithm is RS384; only RS256")),
-        ("HS256", signed(good().header("alg", "HS256")), Some("algorithm is HS256; only RS256")),
-        ("none", format!("{}.", good().header("alg", "none").message()), Some("algorithm is none; only RS256")),
-        ("RS256 without a signature", format!("{}.", good().message()), Some("signature is not verified")),
-        ("SAML", "PD94bWwgdmVyc2lvbj0iMS4wIj8+".to_owned(), Some("SAML token")),
-        ("no token at all", "hello".to_owned(), Some("three parts")),
+    type Minted = fn(Token) -> String;
+    let table: Vec<(&str, Minted, Option<&str>)> = vec![
+        ("the usual", |good| good.sign(), None),
+        ("one system_token", |good| good.of("system_token", "App-x").sign(), None),
+        ("several", |good| good.of("system_token", json!(["App-x", "App-y"])).sign(), None),
+        (
+            "numbers as text",
+            |good| good.claim("exp", "4102444800").claim("nbf", "1").claim("iat", "1").of("serial", 1234567890).sign(),
+            None,
+        ),
+        ("the tenant in another case", |good| good.of("ctx", "cust12345").sign(), None),
+        ("several audiences", |good| good.claim("aud", json!(["spn:1", "spn:1234567890"])).sign(), None),
+        ("white space and BOM", |good| format!("\u{feff} \r\n{}\r\n ", good.sign()), None),
+        ("expired within the leeway", |good| good.valid(-20, -4).sign(), None),
+        ("expired", |good| good.valid(-20, -6).sign(), Some("expired at")),
+        ("soon valid, within the leeway", |good| good.valid(4, 20).sign(), None),
+        ("not yet valid", |good| good.valid(6, 20).sign(), Some("not valid before")),
+        ("no exp", |good| good.claim("exp", json!(null)).sign(), Some("no claim exp")),
+        ("an exp that is no number", |good| good.claim("exp", "soon").sign(), Some("claim exp is not a time")),
+        ("no issuer", |good| good.claim("iss", json!(null)).sign(), Some("issuer (iss) is nothing")),
+        ("no tenant", |good| good.of("ctx", "").sign(), Some("(ctx); Cust12345 was asked for")),
+        ("an empty ticket", |good| good.of("ticket", " ").sign(), Some("brings no ticket")),
+        ("a ticket that no header can carry", |good| good.of("ticket", "7T:\u{1}x").sign(), Some("no header can carry")),
+        ("RS384", |good| good.header("alg", "RS384").sign(), Some("algorithm is RS384; only RS256")),
+        ("HS256", |good| good.header("alg", "HS256").sign(), Some("algorithm is HS256; only RS256")),
+        ("none", |good| format!("{}.", good.header("alg", "none").message()), Some("algorithm is none; only RS256")),
+        ("RS256 without a signature", |good| format!("{}.", good.message()), Some("signature is not verified")),
+        ("SAML", |_| "PD94bWwgdmVyc2lvbj0iMS4wIj8+".to_owned(), Some("SAML token")),
+        ("no token at all", |_| "hello".to_owned(), Some("three parts")),
     ];
-    for (what, token, check) in table {
+    let login = Login::start(Act::Reset).await;
+    let (setup, hand) = login.with_api(&api).manual_clock();
+    let bench = setup.start().await;
+    for (what, mint, check) in table {
         let logs = Logs::capture();
-        let login = Login::start(Act::send(soap(&granted(&token)))).await;
-        let bench = login.with_api(&api).start().await;
+        grows_cold(&hand);
+        let token = mint(Token::at(bench.clock.now().wall));
+        login.on_exchange(Act::send(soap(&granted(&token))));
         let answer = bench.get(WHO).await;
         match check {
             None => assert_eq!(answer.status, 200, "{what}: {answer:?} {:?}", logs.warnings()),
@@ -186,8 +192,7 @@ async fn a_failed_fetch_of_the_keys_is_repeated_with_the_next_attempt() {
     let bench = setup.start().await;
     unavailable(&bench.get(WHO).await, "public keys cannot be fetched");
     bench.sandbox.control().change_faults(|faults| faults.jwks_down = false);
-    hand.advance(Duration::from_secs(2));
-    bench.until("served", async || bench.get(WHO).await.status == 200).await;
+    heals(&bench, &hand).await;
     no_secrets(&logs.text());
 }
 
@@ -204,14 +209,13 @@ async fn a_jwks_that_is_none_is_a_503() {
     ] {
         let login = Login::start(Token::good().reply()).await;
         login.on_jwks(act);
-        let (setup, hand) = login.with_api(&api).set("superoffice.login_timeout", "150ms").manual_clock();
+        let (setup, hand) = login.with_api(&api).set("superoffice.login_timeout", "500ms").manual_clock();
         let bench = setup.start().await;
         let before = api.connections();
         unavailable(&bench.get(WHO).await, "public keys cannot be fetched");
         assert_eq!(api.connections(), before, "{what}");
         login.on_jwks(jwks(&[jwk(json!({}))]));
-        hand.advance(Duration::from_secs(2));
-        bench.until("served", async || bench.get(WHO).await.status == 200).await;
+        heals(&bench, &hand).await;
     }
 }
 

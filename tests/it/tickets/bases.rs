@@ -14,7 +14,7 @@ use crate::peer::Peer;
 /// A login service whose token names `webapi`, and a proxy that may send tickets to `hosts`.
 async fn scripted(login: &Login, hosts: &[&Peer]) -> Bench {
     let hosts: Vec<String> = hosts.iter().map(|peer| peer.address.to_string()).collect();
-    let setup = Setup::new().login_at(login.address()).set("renewal.prefetch", "false").set("superoffice.login_timeout", "200ms");
+    let setup = Setup::new().login_at(login.address()).set("renewal.prefetch", "false").set("superoffice.login_timeout", "700ms");
     setup.set("superoffice.upstream_hosts", &hosts.join(",")).start().await
 }
 
