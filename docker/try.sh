@@ -64,7 +64,7 @@ make_base() {
     [ -x "$sysroot/bin/cargo" ] || fail "no cargo in the toolchain $sysroot"
     mkdir -p "$base"/usr/local/{bin,lib/rustlib}
     cp -a "$sysroot"/bin/{cargo,rustc} "$base/usr/local/bin/"
-    cp -a "$sysroot"/lib/*.so "$base/usr/local/lib/"
+    cp -a "$sysroot"/lib/*.so* "$base/usr/local/lib/"
     cp -a "$sysroot/lib/rustlib/$host" "$base/usr/local/lib/rustlib/"
 
     store config --env CARGO_HOME=/usr/local/cargo "$container"
