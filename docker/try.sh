@@ -75,8 +75,10 @@ make_base() {
 vendor_crates() {
     say 'the crates of Cargo.lock'
     mkdir "$work/cargo-home"
-    cargo vendor --quiet --locked --versioned-dirs "$work/cargo-home/vendor" \
-        | sed "s|$work/cargo-home|/usr/local/cargo|" >"$work/cargo-home/config.toml"
+    # Not --quiet: that would keep the configuration back, too.
+    cargo vendor --locked --versioned-dirs "$work/cargo-home/vendor" >"$work/config.toml" 2>"$work/vendor.log" \
+        || { tail -n 20 "$work/vendor.log" >&2; fail 'cargo vendor failed'; }
+    sed "s|$work/cargo-home|/usr/local/cargo|" "$work/config.toml" >"$work/cargo-home/config.toml"
     printf '\n[net]\noffline = true\n' >>"$work/cargo-home/config.toml"
 }
 
