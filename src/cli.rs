@@ -120,14 +120,16 @@ impl CliError {
 pub async fn run(cli: Cli) -> Result<ExitCode, CliError> {
     let file = cli.config;
     match cli.command {
-        Command::Run => serve(Config::load(&file)?, Some(file), |_| {}).await,
+        Command::Run => serve(Config::load(&file)?, Some(file), |_| Ok(())).await,
         Command::Sandbox(args) => sandbox::run(args).await,
         Command::Check { online } => check::run(&file, online).await,
         Command::Ticket(args) => ticket::run(&Config::load(&file)?, args).await,
         Command::Sign { tenant } => ticket::sign(&Config::load(&file)?, &tenant),
         Command::Healthcheck { ready } => healthcheck::run(&Config::load(&file)?, ready).await,
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "soproxy", &mut std::io::stdout());
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "soproxy", &mut script);
+            say(&String::from_utf8_lossy(&script))?;
             Ok(ExitCode::SUCCESS)
         }
         Command::Man { dir } => man::run(&Cli::command(), dir.as_deref()),
@@ -135,7 +137,7 @@ pub async fn run(cli: Cli) -> Result<ExitCode, CliError> {
 }
 
 /// Serves until a signal says stop. `started` is told the bound proxy.
-async fn serve(config: Config, file: Option<PathBuf>, started: impl FnOnce(&App)) -> Result<ExitCode, CliError> {
+async fn serve(config: Config, file: Option<PathBuf>, started: impl FnOnce(&App) -> Result<(), CliError>) -> Result<ExitCode, CliError> {
     log::init(&config.log.level, config.log.json).map_err(|error| CliError::Other(format!("log.level: {error}")))?;
     let tenants = config.tenants.len();
     let app = App::build(config, Clock::system()).await?;
@@ -145,9 +147,19 @@ async fn serve(config: Config, file: Option<PathBuf>, started: impl FnOnce(&App)
         reload::on_hangup(file, move |config| live.apply(config))?;
     }
     tracing::info!(addresses = ?app.addresses(), admin = ?app.admin_addresses(), tenants, "soproxy {} serves", env!("CARGO_PKG_VERSION"));
-    started(&app);
+    started(&app)?;
     app.run().await;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Writes to standard output. A reader that has seen enough (`| head`) is no failure.
+fn say(text: &str) -> Result<(), CliError> {
+    use std::io::{ErrorKind, Write};
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(()),
+    }
 }
 
 /// Finds a tenant by name, without regard to case.

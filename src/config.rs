@@ -1,6 +1,6 @@
 //! `Config`: typed, validated settings. [`Config::load`] collects *all* problems, each with its key, its source and a hint.
 //!
-//! [`file`] reads and merges, [`secret`] follows references, and what settings mean together is judged in `assemble`.
+//! [`mod@file`] reads and merges, [`secret`] follows references, and what settings mean together is judged in `assemble`.
 
 mod assemble;
 pub mod file;

@@ -14,17 +14,19 @@
 //!
 //! # Rooms, and who may import whom
 //!
-//! Imports point down, never up, and within a level only to what the table lists before. A test (`tests/it/tidy.rs`) reads
-//! this table and every `use crate::…` line.
+//! Imports point down, never up, and within a level only to what the table lists before; a room's own files may import each
+//! other. Only `cli` (and tests) may import `sandbox`. A test (`tests/it/tidy.rs`) holds every `use` line against this table.
 //!
 //! ```text
 //! 6  main
-//! 5  cli                               (knows all; nobody imports it)
-//! 4  app                               the composition root
-//! 3  config  reload  admin  proxy      sandbox (only cli and tests import it)
-//! 2  ticket::cache  superoffice::{http, login, state, tenant}  server
-//! 1  upstream  proxy::{body, error, headers, route, target}  superoffice::{jwt, keys, reply, rest, signing, soap}
-//! 0  body  clock  log  shutdown  superoffice  superoffice::origin  ticket
+//! 5  cli                  knows all; only main imports it
+//! 4  app                  the composition root
+//! 3  config reload proxy admin sandbox
+//! 2  superoffice::http superoffice::state superoffice::login superoffice::tenant ticket::cache server
+//! 1  superoffice::text superoffice::pem superoffice::document superoffice::reply superoffice::soap superoffice::rest
+//! 1  superoffice::signing superoffice::keys superoffice::jwt
+//! 1  proxy::error proxy::body proxy::headers proxy::route proxy::target upstream
+//! 0  body clock log shutdown superoffice superoffice::origin ticket
 //! ```
 //!
 //! `config` stands above the plan's level 0 because it parses what it reads: keys, certificates, origins and the renewal

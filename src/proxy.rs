@@ -143,6 +143,8 @@ impl Proxy {
             tenant.tickets.used(&ticket, sent);
         }
         headers::scrub(response.headers_mut());
+        // An HTTP/1.0 upstream is no reason to speak HTTP/1.0 to the caller.
+        *response.version_mut() = Version::HTTP_11;
         Ok(response.map(|body| body.map_err(BoxError::from).boxed_unsync()))
     }
 

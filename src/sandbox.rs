@@ -5,7 +5,7 @@
 //! side does not hide on the other. Facts are those of the protocol page; where that page found nothing, a comment says
 //! what was assumed.
 //!
-//! One service answers for all hosts: `/login/…` ([`login`]), `/api/state/{ctx}` ([`state`]), `/{ctx}/api/…` ([`webapi`]),
+//! One service answers for all hosts: `/login/…` (`login`), `/api/state/{ctx}` (`state`), `/{ctx}/api/…` (`webapi`),
 //! and `/_sandbox/…`, the control endpoint ([`control`]). Paths are taken without regard to case, as IIS does.
 
 pub mod control;

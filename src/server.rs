@@ -14,10 +14,10 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use tokio::net::{TcpListener, TcpStream};
-use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::body::Body;
+pub use crate::shutdown::Stop;
 
 /// Who is at the two ends of a connection.
 #[derive(Clone, Copy, Debug)]
@@ -32,15 +32,6 @@ pub struct Ends {
 pub trait Handler: Clone + Send + Sync + 'static {
     /// One request to one answer; never fails.
     fn handle(&self, request: Request<Incoming>, ends: Ends) -> impl Future<Output = Response<Body>> + Send;
-}
-
-/// How a listener is stopped.
-#[derive(Clone, Debug, Default)]
-pub struct Stop {
-    /// Accept no more, finish what is in flight.
-    pub drain: CancellationToken,
-    /// Drop every connection.
-    pub abort: CancellationToken,
 }
 
 /// Binds all addresses, or says which one could not be bound. `[::1]` is passed over, with a warning, on a machine

@@ -5,7 +5,14 @@ use std::io;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use crate::server::Stop;
+/// How what serves is stopped.
+#[derive(Clone, Debug, Default)]
+pub struct Stop {
+    /// Accept no more, finish what is in flight.
+    pub drain: CancellationToken,
+    /// Drop every connection.
+    pub abort: CancellationToken,
+}
 
 /// Listens for SIGTERM and SIGINT from now on.
 pub fn on_signals(stop: Stop) -> io::Result<()> {

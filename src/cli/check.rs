@@ -10,7 +10,7 @@ use http::{Method, Request};
 use secrecy::ExposeSecret;
 use serde_json::Value;
 
-use super::CliError;
+use super::{CliError, say};
 use crate::app::Backplane;
 use crate::body::empty;
 use crate::clock::Clock;
@@ -49,12 +49,12 @@ pub async fn run(file: &Path, online: bool) -> Result<ExitCode, CliError> {
         }
         rows.push(row);
     }
-    print!("{}", table(&rows));
+    say(&table(&rows))?;
     for warning in &config.warnings {
         eprintln!("warning: {warning}");
     }
     let addresses: Vec<String> = config.listen.addresses.iter().map(ToString::to_string).collect();
-    println!("{}: {} tenant(s), would listen on {}", file.display(), config.tenants.len(), addresses.join(" and "));
+    say(&format!("{}: {} tenant(s), would listen on {}\n", file.display(), config.tenants.len(), addresses.join(" and ")))?;
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use http::Request;
 
-use super::CliError;
+use super::{CliError, say};
 use crate::body::empty;
 use crate::config::Config;
 use crate::superoffice::http::Caller;
@@ -28,7 +28,7 @@ pub async fn run(config: &Config, ready: bool) -> Result<ExitCode, CliError> {
         let request = Request::get(&url).body(empty()).map_err(|error| CliError::Other(error.to_string()))?;
         match caller.call(request).await {
             Ok(answer) => {
-                print!("{}", String::from_utf8_lossy(&answer.body));
+                say(&String::from_utf8_lossy(&answer.body))?;
                 return Ok(if answer.status.is_success() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
             }
             Err(error) => failure = format!("{url}: {error}"),

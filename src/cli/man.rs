@@ -1,13 +1,12 @@
 //! Manual pages, made from the command definitions.
 
-use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Command;
 use clap_mangen::Man;
 
-use super::CliError;
+use super::{CliError, say};
 
 /// Prints soproxy(1), or writes it and a page per command into `dir`.
 pub fn run(command: &Command, dir: Option<&Path>) -> Result<ExitCode, CliError> {
@@ -19,7 +18,7 @@ pub fn run(command: &Command, dir: Option<&Path>) -> Result<ExitCode, CliError> 
         None => {
             let mut page = Vec::new();
             Man::new(command.clone()).render(&mut page)?;
-            std::io::stdout().write_all(&page)?;
+            say(&String::from_utf8_lossy(&page))?;
         }
     }
     Ok(ExitCode::SUCCESS)

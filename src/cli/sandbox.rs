@@ -8,7 +8,7 @@ use std::time::Duration;
 use jiff::SignedDuration;
 use tokio_util::sync::CancellationToken;
 
-use super::{CliError, serve};
+use super::{CliError, say, serve};
 use crate::app::App;
 use crate::config::Config;
 use crate::sandbox::{self, Faults, Options, Sandbox, demo};
@@ -74,22 +74,21 @@ pub async fn run(args: Args) -> Result<ExitCode, CliError> {
     let sandbox = sandbox::start(options, args.address, stop.clone()).await.map_err(bound)?;
     if args.only {
         log::init("info", false).map_err(CliError::Other)?;
-        print!("{}", alone(&sandbox));
+        say(&alone(&sandbox))?;
         shutdown::first_signal()?.cancelled().await;
         stop.cancel();
         return Ok(ExitCode::SUCCESS);
     }
     let config = proxy_config(&args, sandbox.base())?;
-    let code = serve(config, None, |app| print!("{}", invitation(app, &sandbox))).await;
+    let code = serve(config, None, |app| say(&invitation(app, &sandbox))).await;
     stop.cancel();
     code
 }
 
 fn write_config(dir: &Path, origin: &str) -> Result<ExitCode, CliError> {
-    for file in demo::write_config(dir, origin)? {
-        println!("{}", file.display());
-    }
-    println!("\nnow: soproxy sandbox --only &\n     soproxy run --config {}", dir.join("proxy.toml").display());
+    let files: Vec<String> = demo::write_config(dir, origin)?.iter().map(|file| format!("{}\n", file.display())).collect();
+    let next = format!("\nnow: soproxy sandbox --only &\n     soproxy run --config {}\n", dir.join("proxy.toml").display());
+    say(&(files.concat() + &next))?;
     Ok(ExitCode::SUCCESS)
 }
 

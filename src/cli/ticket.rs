@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use secrecy::ExposeSecret;
 use serde_json::json;
 
-use super::{CliError, find};
+use super::{CliError, find, say};
 use crate::app::Backplane;
 use crate::clock::Clock;
 use crate::config::{Config, Tenant};
@@ -41,8 +41,8 @@ pub async fn run(config: &Config, args: Args) -> Result<ExitCode, CliError> {
         eprint!("{}", explainer.conclude(&granted));
     }
     match args.json {
-        true => println!("{:#}", report(tenant, &granted)),
-        false => println!("{}", granted.claims.ticket.expose_secret()),
+        true => say(&format!("{:#}\n", report(tenant, &granted)))?,
+        false => say(&format!("{}\n", granted.claims.ticket.expose_secret()))?,
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -52,7 +52,7 @@ pub fn sign(config: &Config, name: &str) -> Result<ExitCode, CliError> {
     let tenant = find(config, name)?;
     let now = Clock::system().now().wall;
     let signed = tenant.signing_key.sign(&tenant.system_user_token, now).map_err(|error| LoginError::Sign(error.into()))?;
-    println!("{}", signed.expose());
+    say(&format!("{}\n", signed.expose()))?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -1,4 +1,4 @@
-//! Reads `proxy.toml` and the environment into [`Settings`]: figment merges defaults, file and variables; then every value
+//! Reads `proxy.toml` and the environment into `Settings`: figment merges defaults, file and variables; then every value
 //! is read by its kind and every mistake is collected. What settings mean together is not judged here.
 
 mod env;

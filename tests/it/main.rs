@@ -3,3 +3,5 @@
 mod bench;
 mod forwarding;
 mod peer;
+mod tidy;
+mod tls;

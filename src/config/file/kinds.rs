@@ -58,16 +58,16 @@ pub fn flag(value: &Value) -> Read<bool> {
     }
 }
 
-/// A number, at least 1.
+/// A number, from 1 to a million: more of anything at once is a mistake.
 pub fn count(value: &Value) -> Read<usize> {
-    const HINT: &str = "write a whole number from 1, without quotes";
+    const HINT: &str = "write a whole number from 1 to 1000000, without quotes";
     let number = match value {
         Value::String(_, text) => text.trim().parse().ok(),
         Value::Num(_, number) => number.to_i128().or_else(|| number.to_u128()?.try_into().ok()),
         _ => return Err(Wrong::kind(value, "a number", HINT)),
     };
-    let number = number.and_then(|number: i128| usize::try_from(number).ok()).filter(|number| *number > 0);
-    number.ok_or_else(|| Wrong::new("must be a whole number from 1", HINT))
+    let number = number.and_then(|number: i128| usize::try_from(number).ok()).filter(|number| (1..=1_000_000).contains(number));
+    number.ok_or_else(|| Wrong::new("must be a whole number from 1 to 1000000", HINT))
 }
 
 /// A duration of at least `least` and at most `most`.

@@ -1,3 +1,5 @@
+//! Every check of a token, and every way to get past it.
+
 use jiff::SignedDuration;
 use proptest::prelude::*;
 use rsa::pkcs8::DecodePrivateKey;

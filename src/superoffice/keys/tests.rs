@@ -1,3 +1,5 @@
+//! Keys from JWKS and from files, against the published certificates.
+
 use proptest::prelude::*;
 use serde_json::{Value, json};
 

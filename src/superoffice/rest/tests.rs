@@ -1,3 +1,5 @@
+//! The REST twin: request and hostile replies.
+
 use proptest::prelude::*;
 use secrecy::ExposeSecret;
 

@@ -1,3 +1,5 @@
+//! Signing against the vectors; every kind of file that is no private key.
+
 use base64::Engine;
 use proptest::prelude::*;
 use rsa::pkcs1::{DecodeRsaPrivateKey, EncodeRsaPrivateKey};

@@ -1,3 +1,5 @@
+//! The SOAP twin: golden envelope and hostile replies.
+
 use proptest::prelude::*;
 use secrecy::ExposeSecret;
 

@@ -1,0 +1,193 @@
+//! Holds the house against its own description: imports, module docs, README's tables.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use clap::CommandFactory;
+use soproxy::cli::Cli;
+use soproxy::proxy::error::ProxyError;
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn sources(dir: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(sources(&path));
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+    found
+}
+
+/// `src/proxy/route.rs` → `proxy::route`.
+fn module(path: &Path) -> String {
+    let path = path.strip_prefix(root().join("src")).unwrap().with_extension("");
+    path.iter().map(|part| part.to_str().unwrap()).collect::<Vec<_>>().join("::")
+}
+
+/// Each room's place: its level, and its order within the table.
+fn table() -> BTreeMap<String, (u32, usize)> {
+    let text = fs::read_to_string(root().join("src/lib.rs")).unwrap();
+    let rows = text.split("//! ```text").nth(1).unwrap().split("//! ```").next().unwrap();
+    let mut places = BTreeMap::new();
+    for row in rows.lines().filter_map(|line| line.strip_prefix("//! ")) {
+        let (level, rooms) = row.split_once("  ").unwrap();
+        // What follows two or more blanks is a remark.
+        for room in rooms.split("   ").next().unwrap().split(' ') {
+            let order = places.len();
+            places.insert(room.to_owned(), (level.parse().unwrap(), order));
+        }
+    }
+    assert!(places.len() > 25, "the table is there: {places:?}");
+    places
+}
+
+/// The room a module belongs to: itself, or the nearest one above it in the table.
+fn room<'a>(table: &'a BTreeMap<String, (u32, usize)>, module: &str) -> Option<&'a str> {
+    let mut name = module;
+    loop {
+        if let Some((room, _)) = table.get_key_value(name) {
+            return Some(room);
+        }
+        name = name.rsplit_once("::")?.0;
+    }
+}
+
+/// Expands `a::{b, c::{d}}` to `a::b`, `a::c::d`.
+fn expand(tree: &str) -> Vec<String> {
+    let Some((prefix, rest)) = tree.split_once('{') else { return vec![tree.trim().to_owned()] };
+    let rest = rest.trim().strip_suffix('}').unwrap_or(rest);
+    let (mut depth, mut start, mut parts) = (0, 0, Vec::new());
+    for (at, c) in rest.char_indices() {
+        match c {
+            '{' => depth += 1,
+            '}' => depth -= 1,
+            ',' if depth == 0 => {
+                parts.push(&rest[start..at]);
+                start = at + 1;
+            }
+            _ => {}
+        }
+    }
+    parts.push(&rest[start..]);
+    let parts = parts.into_iter().map(str::trim).filter(|part| !part.is_empty());
+    parts.flat_map(expand).map(|part| format!("{}{part}", prefix.trim())).collect()
+}
+
+/// Everything of this crate that a module names, in `use` and in the text, tests left out.
+fn imports(module: &str, text: &str) -> Vec<String> {
+    let code = text.split("#[cfg(test)]\nmod ").next().unwrap();
+    let code: String = code.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n");
+    let mut found = Vec::new();
+    for statement in code.split("\nuse ").skip(1).map(|rest| rest.split(';').next().unwrap().replace('\n', " ")) {
+        found.extend(expand(&statement));
+    }
+    for path in code.split("crate::").skip(1) {
+        found.push(format!("crate::{}", path.split(|c: char| !(c.is_alphanumeric() || c == '_' || c == ':')).next().unwrap()));
+    }
+    let parent = module.rsplit_once("::").map_or("", |(parent, _)| parent);
+    let absolute = |path: String| match path.split_once("::") {
+        Some(("crate", rest)) => Some(rest.to_owned()),
+        Some(("self", rest)) => Some(format!("{module}::{rest}")),
+        Some(("super", rest)) => Some(format!("{parent}::{rest}").trim_start_matches("::").to_owned()),
+        _ => None,
+    };
+    found.into_iter().filter_map(absolute).collect()
+}
+
+#[test]
+fn imports_point_down() {
+    let table = table();
+    let mut wrong = Vec::new();
+    let mut looked_at = 0;
+    for path in sources(&root().join("src")) {
+        let module = module(&path);
+        // Test files of a room see what they like.
+        if module.ends_with("::tests") || module == "lib" || module == "main" {
+            continue;
+        }
+        let from = room(&table, &module).unwrap_or_else(|| panic!("{module} stands in no row of the table in src/lib.rs"));
+        for import in imports(&module, &fs::read_to_string(&path).unwrap()) {
+            let Some(to) = room(&table, &import) else { continue };
+            looked_at += 1;
+            let down = table[to].0 < table[from].0 || (table[to].0 == table[from].0 && table[to].1 < table[from].1);
+            let sandbox = to == "sandbox" && !matches!(from, "cli" | "sandbox");
+            if sandbox || !(from == to || down) {
+                wrong.push(format!("{module} imports {import}"));
+            }
+        }
+    }
+    assert!(looked_at > 100, "only {looked_at} imports found");
+    assert!(wrong.is_empty(), "imports that do not point down:\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn expansion_of_use_trees() {
+    assert_eq!(expand("crate::a::{self, b::{c, d}, e}"), ["crate::a::self", "crate::a::b::c", "crate::a::b::d", "crate::a::e"]);
+    assert_eq!(
+        imports("x::y", "\nuse super::z;\nuse crate::q::{R};\n#[cfg(test)]\nmod tests { use crate::never; }"),
+        ["x::z", "q::R", "q::"]
+    );
+}
+
+#[test]
+fn every_module_says_what_lives_there() {
+    let mut files = sources(&root().join("src"));
+    files.extend(sources(&root().join("tests/it")));
+    for path in files {
+        let text = fs::read_to_string(&path).unwrap();
+        assert!(text.starts_with("//! "), "{} does not start with //!", path.display());
+        assert!(path.file_name().unwrap() != "mod.rs", "{}: the style is foo.rs + foo/bar.rs", path.display());
+    }
+}
+
+#[test]
+fn main_decides_nothing() {
+    let main = fs::read_to_string(root().join("src/main.rs")).unwrap();
+    assert!(main.lines().count() <= 60);
+}
+
+fn readme() -> String {
+    fs::read_to_string(root().join("README.md")).unwrap()
+}
+
+#[test]
+fn readme_lists_every_setting_with_its_default() {
+    let readme = readme();
+    for (key, default) in soproxy::config::known_keys() {
+        let row = readme.lines().find(|line| line.starts_with(&format!("| `{key}` |")));
+        let row = row.unwrap_or_else(|| panic!("README's table of settings lacks {key}"));
+        let shown = if default.is_empty() { "" } else { &format!("`{default}`") };
+        assert_eq!(row.split('|').nth(2).unwrap().trim(), shown, "README's default of {key}");
+    }
+    let known: Vec<String> = soproxy::config::known_keys().into_iter().map(|(key, _)| key).collect();
+    let section = readme.split("\n## Configuration\n").nth(1).unwrap().split("\n## ").next().unwrap();
+    for row in section.lines().filter_map(|line| line.strip_prefix("| `")) {
+        let key = row.split('`').next().unwrap().to_owned();
+        assert!(known.contains(&key), "README lists {key}, which is no setting");
+    }
+}
+
+#[test]
+fn readme_lists_every_command() {
+    let readme = readme();
+    for command in Cli::command().get_subcommands() {
+        let name = format!("| `soproxy {}", command.get_name());
+        assert!(readme.lines().any(|line| line.starts_with(&name)), "README's table of commands lacks {name}");
+    }
+}
+
+#[test]
+fn readme_lists_every_error_code() {
+    let readme = readme();
+    for (code, status) in ProxyError::TABLE {
+        let row = format!("| `{code}` | {status} |");
+        assert!(readme.lines().any(|line| line.starts_with(&row)), "README's table of errors lacks {row}");
+    }
+}

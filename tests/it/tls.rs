@@ -1,0 +1,71 @@
+//! TLS towards SuperOffice: the sandbox behind a TLS front with a certificate of a private CA.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use rustls::ServerConfig;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use soproxy::sandbox::{Options, Sandbox};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use crate::bench::{Bench, Setup};
+use crate::peer::Peer;
+
+fn vectors(name: &str) -> String {
+    format!("{}/tests/vectors/tls/{name}", env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Takes TLS off and passes everything on to `to`.
+async fn front(to: SocketAddr) -> Peer {
+    let chain = vec![CertificateDer::from_pem_file(vectors("localhost.pem")).unwrap()];
+    let key = PrivateKeyDer::from_pem_file(vectors("localhost.key")).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let acceptor = TlsAcceptor::from(Arc::new(config.with_no_client_auth().with_single_cert(chain, key).unwrap()));
+    Peer::start(move |_, stream| {
+        let acceptor = acceptor.clone();
+        async move {
+            let Ok(mut stream) = acceptor.accept(stream).await else { return };
+            let mut inner = TcpStream::connect(to).await.unwrap();
+            let _ = tokio::io::copy_bidirectional(&mut stream, &mut inner).await;
+        }
+    })
+    .await
+}
+
+/// A proxy whose SuperOffice is behind `https://localhost`.
+async fn behind_tls(settings: &[(&str, &str)]) -> (Bench, Peer, DropGuard) {
+    // The front has to know the sandbox's address, and the sandbox the front's: its URLs are what the proxy follows.
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let front = front(address).await;
+    let origin = format!("https://localhost:{}", front.address.port());
+    let stop = CancellationToken::new();
+    let options = Options { public_url: Some(origin.clone()), ..Options::default() };
+    tokio::spawn(Sandbox::new(options, address).serve(listener, stop.clone()));
+    let mut setup = Setup::new();
+    for (key, value) in settings {
+        setup = setup.set(key, value);
+    }
+    setup.login_url = Some(origin);
+    (setup.start().await, front, stop.drop_guard())
+}
+
+#[tokio::test]
+async fn a_private_ca_is_trusted_when_it_is_named() {
+    let (bench, front, _stop) = behind_tls(&[("superoffice.ca_file", &vectors("ca.pem"))]).await;
+    let answer = bench.get("/api/v1/User/currentPrincipal").await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    assert!(front.connections() > 0);
+}
+
+#[tokio::test]
+async fn an_unknown_ca_is_not_trusted() {
+    let (bench, _front, _stop) = behind_tls(&[]).await;
+    let answer = bench.get("/api/v1/User/currentPrincipal").await;
+    assert_eq!((answer.status.as_u16(), answer.error()), (503, Some("ticket_unavailable")));
+    assert!(answer.json()["detail"].as_str().unwrap().contains("cannot be reached"), "{answer:?}");
+}
