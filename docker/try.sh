@@ -88,6 +88,7 @@ build() {
     store build --isolation chroot --format docker --pull-never --file "$repo/docker/Dockerfile" --tag "$IMAGE" \
         --volume "$work/cargo-home:/usr/local/cargo" \
         --build-arg BUILD_IMAGE="$BASE" --build-arg CARGO_PROFILE_RELEASE_LTO="$LTO" \
+        --build-arg VERSION="$(cargo pkgid | sed 's/.*[#@]//')" \
         --build-arg REVISION="$(git -C "$repo" describe --always --dirty 2>/dev/null || echo unknown)" \
         "$repo" >"$work/build.log" 2>&1 || { tail -n 40 "$work/build.log" >&2; fail 'the build failed'; }
     grep -E '^(STEP|\[)|Finished' "$work/build.log" | cut -c 1-140
@@ -95,14 +96,15 @@ build() {
 
 describe() {
     say 'the image'
-    local key container
+    local key value container
     for key in User Entrypoint Cmd Env ExposedPorts StopSignal Healthcheck Labels; do
-        printf '%-12s %s\n' "$key" "$(store inspect --type image --format "{{json .Docker.Config.$key}}" "$IMAGE")"
+        value="$(setting "printf \"%+v\" .$key")"
+        printf '%-12s %s\n' "$key" "$value"
     done
     mapfile -t env < <(words .Env)
-    mapfile -t run < <(words .Entrypoint .Cmd)
+    mapfile -t run < <(words .Entrypoint && words .Cmd)
     mapfile -t healthcheck < <(words .Healthcheck.Test | tail -n +2) # its first word is CMD
-    user="$(store inspect --type image --format '{{.Docker.Config.User}}' "$IMAGE")"
+    user="$(setting .User)"
 
     container="$(store from --pull-never "$IMAGE")"
     root="$(store mount "$container")"
@@ -112,20 +114,27 @@ describe() {
     echo 'static: ldd finds nothing to load'
 }
 
-# Namespaces in place of an engine's: a network of loopback alone, the image read-only, a volume at /etc/soproxy. They end
-# with the last process in them, and their mounts too.
+# Namespaces in place of an engine's: a network of loopback alone, the image read-only, and what engines add to any image:
+# /etc/hosts, /dev (a static glibc binary takes its random numbers from there), and a volume at /etc/soproxy. They end with
+# the last process in them, and their mounts too.
 open_pod() {
     say 'the pod'
     mkdir "$work/volume"
-    # As an engine does: a new volume takes its owner from the image's directory, and /etc/hosts is the engine's.
+    # As engines do: a new volume takes its owner from the image's directory.
     chown --reference="$root/etc/soproxy" "$work/volume"
     echo '127.0.0.1 localhost' >"$root/etc/hosts"
+    mkdir "$root/dev"
     # shellcheck disable=SC2016 # these are its own $1 to $3
     unshare --net --mount bash -euc '
         ip link set lo up
         mount --bind "$1" "$1"
         mount --bind "$2" "$1/etc/soproxy"
         mount -o remount,bind,ro "$1"
+        mount -t tmpfs -o mode=755 tmpfs "$1/dev"
+        for device in null zero random urandom; do
+            touch "$1/dev/$device"
+            mount --bind "/dev/$device" "$1/dev/$device"
+        done
         touch "$3"
         exec sleep infinity' pod "$root" "$work/volume" "$work/pod-is-open" &
     pod=$!
@@ -200,7 +209,7 @@ expect() {
     local status
     status="$(in_pod curl -s --max-time 10 -o "$work/answer" -w '%{http_code}' "http://127.0.0.1:8080$2")" || true
     echo "$status $2: $(head -c 110 "$work/answer" | tr '\n' ' ')…"
-    [ "$status" = "$1" ] || { cat "$work"/{proxy,sandbox}.log >&2; fail "expected $1"; }
+    [ "$status" = "$1" ] || { logs >&2; fail "expected $1"; }
 }
 
 # WHAT COMMAND…: until the command succeeds, for 15 s at most.
@@ -209,21 +218,21 @@ wait_for() {
     shift
     until "$@" >"$work/wait.log" 2>&1; do
         tries=$((tries + 1))
-        [ "$tries" -lt 75 ] || { cat "$work"/*.log >&2; fail "waited in vain for $what"; }
+        [ "$tries" -lt 75 ] || { logs >&2; fail "waited in vain for $what"; }
         sleep 0.2
     done
 }
 
+logs() { tail -n 40 "$work"/{wait,proxy,sandbox}.log; }
+
 # buildah with a storage of its own, so that nothing of this is left on the machine.
 store() { buildah --root "$work/storage" --runroot "$work/runroot" --storage-driver vfs "$@"; }
 
-# KEY…: the words of lists in the image's configuration, one a line.
-words() {
-    local key
-    for key in "$@"; do
-        store inspect --type image --format "{{range .Docker.Config$key}}{{println .}}{{end}}" "$IMAGE" | sed '/^$/d'
-    done
-}
+# EXPRESSION: of Go's templates, on the image's configuration.
+setting() { store inspect --type image --format "{{with .Docker.Config}}{{$1}}{{end}}" "$IMAGE"; }
+
+# KEY: a list's words, one a line.
+words() { setting "range $1}}{{println .}}{{end" | sed '/^$/d'; }
 
 # The archive that apt takes this suite's packages from.
 mirror_of_this_machine() {
