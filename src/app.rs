@@ -4,6 +4,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use http::{HeaderValue, Request, Response};
@@ -177,6 +178,7 @@ impl App {
             policy: config.renewal.policy.clone(),
             clock: clock.clone(),
             permits: Arc::new(Semaphore::new(config.renewal.concurrency)),
+            patience: config.superoffice.login_timeout + Duration::from_secs(5),
         };
         let backplane = Backplane::new(&config, clock.clone())?;
         let mut wired = Wired { backplane, shared, config, tenants: Vec::new() };

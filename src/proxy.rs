@@ -99,6 +99,8 @@ impl Proxy {
         });
         record.status = Some(response.status());
         record.first_byte = Some(record.elapsed());
+        // hyper does not poll a body that HEAD does not send: then the head is the whole answer.
+        record.complete = record.method == Method::HEAD;
         // `request_id` lets through only what a header value may hold.
         if let Ok(id) = HeaderValue::from_str(&record.id) {
             response.headers_mut().insert(REQUEST_ID, id);
@@ -164,13 +166,21 @@ impl Proxy {
     async fn send(&self, request: Request<Body>, ticket: &Ticket, record: &mut AccessRecord) -> Result<Response<Incoming>, ProxyError> {
         record.generation = Some(ticket.generation);
         record.upstream = Some(ticket.base.authority().to_string());
-        self.common.upstream.send(request).await.map_err(|error| {
+        let answered = self.common.upstream.send(request).await.map_err(|error| {
             record.cause = Some(error.to_string());
             match error {
                 UpstreamError::Unreachable(_) | UpstreamError::RequestBody(_) => ProxyError::UpstreamUnreachable,
                 UpstreamError::Timeout(limit) => ProxyError::UpstreamTimeout(limit),
             }
-        })
+        });
+        match answered {
+            // No `Upgrade` goes upstream, so this is nonsense; passed on, it would make the caller speak another protocol.
+            Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
+                record.cause = Some("101 Switching Protocols, which nobody asked for".to_owned());
+                Err(ProxyError::UpstreamUnreachable)
+            }
+            answered => answered,
+        }
     }
 }
 

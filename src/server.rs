@@ -14,6 +14,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use tokio::net::{TcpListener, TcpStream};
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::body::Body;
@@ -62,9 +63,10 @@ pub async fn serve(listeners: Vec<TcpListener>, header_read_timeout: Duration, h
     // Without a timer hyper enforces no header-read timeout.
     http.http1().timer(TokioTimer::new()).header_read_timeout(header_read_timeout);
     http.http2().timer(TokioTimer::new()).keep_alive_interval(Some(Duration::from_secs(60)));
+    let protocol = Protocol { http, patience: header_read_timeout };
     let accepting = TaskTracker::new();
     for listener in listeners {
-        accepting.spawn(accept(listener, http.clone(), handler.clone(), stop.clone(), connections.clone()));
+        accepting.spawn(accept(listener, protocol.clone(), handler.clone(), stop.clone(), connections.clone()));
     }
     accepting.close();
     accepting.wait().await;
@@ -72,11 +74,19 @@ pub async fn serve(listeners: Vec<TcpListener>, header_read_timeout: Duration, h
     connections.wait().await;
 }
 
-async fn accept(listener: TcpListener, http: auto::Builder<TokioExecutor>, handler: impl Handler, stop: Stop, connections: TaskTracker) {
+/// How connections are spoken to.
+#[derive(Clone)]
+struct Protocol {
+    http: auto::Builder<TokioExecutor>,
+    /// How long a connection may take to come to its first request.
+    patience: Duration,
+}
+
+async fn accept(listener: TcpListener, protocol: Protocol, handler: impl Handler, stop: Stop, connections: TaskTracker) {
     while let Some(accepted) = stop.drain.run_until_cancelled(listener.accept()).await {
         match accepted {
             Ok((stream, peer)) => {
-                connections.spawn(connection(stream, peer, http.clone(), handler.clone(), stop.clone()));
+                connections.spawn(connection(stream, peer, protocol.clone(), handler.clone(), stop.clone()));
             }
             Err(error) => {
                 // Out of file descriptors, mostly; connections that end make room again.
@@ -87,22 +97,39 @@ async fn accept(listener: TcpListener, http: auto::Builder<TokioExecutor>, handl
     }
 }
 
-async fn connection(stream: TcpStream, peer: SocketAddr, http: auto::Builder<TokioExecutor>, handler: impl Handler, stop: Stop) {
+async fn connection(stream: TcpStream, peer: SocketAddr, protocol: Protocol, handler: impl Handler, stop: Stop) {
     let Ok(local) = stream.local_addr() else { return };
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%peer, %error, "no TCP_NODELAY");
     }
     let ends = Ends { peer, local };
-    let service = service_fn(move |request| {
-        let handler = handler.clone();
-        async move { Ok::<_, Infallible>(handler.handle(request, ends).await) }
+    let asked = CancellationToken::new();
+    let service = service_fn({
+        let asked = asked.clone();
+        move |request| {
+            asked.cancel();
+            let handler = handler.clone();
+            async move { Ok::<_, Infallible>(handler.handle(request, ends).await) }
+        }
     });
-    let connection = http.serve_connection(TokioIo::new(stream), service);
+    // hyper's own limit begins only when it knows the version: not for a peer that says nothing, or half of HTTP/2's preface.
+    let silent = async {
+        if tokio::time::timeout(protocol.patience, asked.cancelled()).await.is_ok() {
+            std::future::pending::<()>().await;
+        }
+    };
+    let connection = protocol.http.serve_connection(TokioIo::new(stream), service);
     tokio::pin!(connection);
+    let leave = async {
+        tokio::select! {
+            () = stop.drain.cancelled() => {}
+            () = silent => {}
+        }
+    };
     let ended = tokio::select! {
         ended = &mut connection => ended,
         () = stop.abort.cancelled() => return,
-        () = stop.drain.cancelled() => {
+        () = leave => {
             connection.as_mut().graceful_shutdown();
             tokio::select! {
                 ended = connection => ended,

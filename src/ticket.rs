@@ -107,11 +107,14 @@ impl Policy {
     /// Jitter makes the first up to 5 % later (SuperOffice asks for no more than one exchange an hour) and the second
     /// earlier, so that the tickets of many tenants fetched at once do not fall due at once.
     pub fn plan(&self, tenure: &Tenure, now: Moment) -> Plan {
+        let left = self.time_left(tenure, now);
         let old_enough = self.max_age.filter(|_| tenure.used(now)).map(|max_age| {
             let due = max_age + max_age.mul_f64(0.05 * tenure.jitter);
             due.saturating_sub(now.since(tenure.issued))
         });
-        let running_out = self.time_left(tenure, now).saturating_sub(self.margin().mul_f64(1.0 + tenure.jitter));
+        // What would come after the window has run out is no reason to wait for it.
+        let old_enough = old_enough.filter(|wait| wait.is_zero() || *wait < left);
+        let running_out = left.saturating_sub(self.margin().mul_f64(1.0 + tenure.jitter));
         let kept_warm = tenure.last_used.is_some_and(|used| now.since(used) + running_out < self.keep_warm);
         match old_enough.into_iter().chain(kept_warm.then_some(running_out)).min() {
             Some(Duration::ZERO) => Plan::Renew,
@@ -134,10 +137,10 @@ impl Tenure {
 }
 
 /// Whether an answer shows that upstream accepted the ticket. Conservative: a status that a server, gateway or throttle
-/// may give before it looks at the credential (400, 403, 421, 429, 5xx …) does not count, because a window wrongly thought
+/// may give before it looks at the credential (a redirect, 400, 403, 421, 429, 5xx …) does not count, because a window wrongly thought
 /// to have slid would let the ticket expire in use.
 pub fn accepted(status: http::StatusCode) -> bool {
-    matches!(status.as_u16(), 200..=399 | 404 | 409 | 410 | 412 | 416 | 422)
+    matches!(status.as_u16(), 200..=299 | 304 | 404 | 409 | 410 | 412 | 416 | 422)
 }
 
 /// The wait after the `failures`th failure in a row (from 1): 1, 2, 4 … 60 s, spread by `jitter` in `0.0..1.0` over ±15 %.
@@ -146,9 +149,9 @@ pub fn backoff(failures: u32, jitter: f64) -> Duration {
     Duration::from_secs_f64(seconds * (0.85 + 0.3 * jitter))
 }
 
-/// How long 401s cause no renewal after `refused` fresh tickets in a row were refused too: 30 s, doubling, to 15 min.
-pub fn brake(refused: u32) -> Duration {
-    Duration::from_secs(30 << refused.saturating_sub(1).min(5)).min(Duration::from_secs(900))
+/// How long 401s cause no renewal after the `renewals`th that a 401 caused (from 1): 30 s, doubling, to 15 min.
+pub fn brake(renewals: u32) -> Duration {
+    Duration::from_secs(30 << renewals.saturating_sub(1).min(5)).min(Duration::from_secs(900))
 }
 
 #[cfg(test)]
@@ -196,6 +199,17 @@ mod tests {
     }
 
     #[test]
+    fn a_max_age_beyond_the_lifetime_is_not_waited_for() {
+        let policy = Policy { max_age: Some(Duration::from_secs(HOUR)), lifetime: Duration::from_secs(10), keep_warm: Duration::ZERO };
+        let tenure = Tenure { issued: at(0), last_used: Some(at(0)), jitter: 0.0 };
+        assert_eq!(policy.plan(&tenure, at(1)), Plan::Lapse);
+        assert_eq!(policy.plan(&tenure, at(60)), Plan::Lapse);
+        let warm = Policy { keep_warm: Duration::from_secs(HOUR), ..policy };
+        assert_eq!(warm.plan(&tenure, at(1)), Plan::Wait(Duration::from_secs(8)));
+        assert_eq!(warm.plan(&tenure, at(60)), Plan::Renew);
+    }
+
+    #[test]
     fn each_accepted_use_resets_the_window() {
         let policy = hours(Some(1));
         let mut tenure = Tenure { issued: at(0), last_used: None, jitter: 0.0 };
@@ -238,6 +252,6 @@ mod tests {
     fn what_counts_as_accepted() {
         let status = |code| http::StatusCode::from_u16(code).unwrap();
         assert!([200, 204, 304, 404, 412].map(status).into_iter().all(accepted));
-        assert!(![400, 401, 403, 421, 429, 500, 502, 503].map(status).into_iter().any(accepted));
+        assert!(![302, 400, 401, 403, 421, 429, 500, 502, 503].map(status).into_iter().any(accepted));
     }
 }

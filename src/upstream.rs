@@ -1,5 +1,6 @@
 //! The HTTP client: connector, trusted roots, pool, timeouts. Follows no redirect, repeats nothing, knows no header policy.
 
+mod reads_on;
 pub mod tls;
 
 use std::future::Future;
@@ -21,6 +22,7 @@ use rustls::ClientConfig;
 use tokio::time::Instant;
 use tower_service::Service;
 
+use self::reads_on::ReadsOn;
 use crate::body::{Body, BoxError, chain};
 
 /// The client's timeouts.
@@ -152,7 +154,7 @@ struct Connector {
 }
 
 impl Service<Uri> for Connector {
-    type Response = <HttpsConnector<HttpConnector> as Service<Uri>>::Response;
+    type Response = ReadsOn<<HttpsConnector<HttpConnector> as Service<Uri>>::Response>;
     type Error = BoxError;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, BoxError>> + Send>>;
 
@@ -165,7 +167,7 @@ impl Service<Uri> for Connector {
         let timeout = self.timeout;
         Box::pin(async move {
             match tokio::time::timeout(timeout, connecting).await {
-                Ok(connected) => connected,
+                Ok(connected) => connected.map(ReadsOn::new),
                 Err(_) => Err(format!("no connection within {timeout:?}").into()),
             }
         })

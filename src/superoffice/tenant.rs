@@ -41,7 +41,7 @@ impl TenantLogin {
     /// One exchange, observed.
     pub async fn obtain(&self, observer: Observer<'_>) -> Result<Granted, ExchangeFailure> {
         let (claims, state) = tokio::join!(self.login.exchange(&self.credentials, observer), self.base_by_state());
-        let claims = claims?;
+        let claims = claims.map_err(|error| self.without_secrets(error.into()))?;
         let base = match state {
             Ok(base) => base,
             Err(why) => self.base_without_state(&claims, &why)?,
@@ -91,6 +91,18 @@ impl TenantLogin {
                 ),
             }),
         }
+    }
+
+    /// The login service's own words are told to callers and to the log, and may repeat what it was sent.
+    fn without_secrets(&self, failure: ExchangeFailure) -> ExchangeFailure {
+        let hide = |text: String| {
+            let secrets = [self.credentials.system_user_token.expose(), self.credentials.client_secret.expose_secret()];
+            secrets.into_iter().filter(|secret| !secret.is_empty()).fold(text, |text, secret| {
+                let escaped = secret.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+                text.replace(secret, "[redacted]").replace(&escaped, "[redacted]")
+            })
+        };
+        ExchangeFailure { wire: hide(failure.wire), log: hide(failure.log) }
     }
 
     fn remembered(&self) -> std::sync::MutexGuard<'_, Option<AllowedBase>> {

@@ -13,12 +13,19 @@ use arc_swap::ArcSwapOption;
 use jiff::Timestamp;
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::task::AbortOnDropHandle;
 
 use super::{Exchange, ExchangeFailure, Plan, Policy, Tenure, Ticket, backoff, brake};
 use crate::clock::{Clock, Moment};
 
 /// A ticket younger than this is not doubted when upstream answers 401.
 const UNDOUBTED: Duration = Duration::from_secs(2);
+
+/// How many renewals that 401s caused, and that were the cure, go without a pause.
+const CURES: u32 = 3;
+
+/// After this long without a 401, the next one is the first again.
+const QUIET: Duration = Duration::from_secs(900);
 
 /// The renewing task looks at the clocks at least this often, so that it notices a suspend.
 const LOOK_AGAIN: Duration = Duration::from_secs(30);
@@ -32,6 +39,8 @@ pub struct Shared {
     pub clock: Clock,
     /// Exchanges at once over all tenants.
     pub permits: Arc<Semaphore>,
+    /// How long a caller waits for the exchange that is on, its turn among all tenants' included.
+    pub patience: Duration,
 }
 
 /// One tenant's ticket. Dropping it ends the renewing task.
@@ -75,9 +84,10 @@ pub struct Status {
 }
 
 impl Status {
-    /// Whether a request of this tenant can be served now: by its ticket, or by one fetched on demand.
+    /// Whether a request of this tenant can be served now: by its ticket, or by one fetched on demand. Once the pause after
+    /// refused tickets is over it may be: without a request nobody would ever know.
     pub fn can_serve(&self) -> bool {
-        self.refused.is_none() && (self.ticket.is_some() || (self.failure.is_none() && (self.ever || !self.renewing)))
+        self.refused.is_none_or(|pause| pause.is_zero()) && (self.ticket.is_some() || (self.failure.is_none() && (self.ever || !self.renewing)))
     }
 }
 
@@ -103,14 +113,18 @@ struct Progress {
     failure: Option<(ExchangeFailure, Moment)>,
 }
 
-/// Keeps 401s from becoming a storm of exchanges: a renewal that a 401 caused is followed by a pause, unless the replayed
-/// request shows that it was the cure.
+/// Keeps 401s from becoming a storm of exchanges: each renewal that a 401 caused is followed by a longer pause. Only the
+/// first few are forgiven when the replayed request shows that renewing was the cure (else a web API of which one server
+/// always says 401 would cost an exchange per call), and only a quiet time makes the next one the first again.
 #[derive(Debug, Default)]
 struct Brake {
+    /// No 401 causes a renewal before this.
     until: Option<Moment>,
-    /// Fresh tickets that were refused in a row.
-    refused: u32,
-    /// The newest of them.
+    /// Renewals that 401s caused since the last quiet time.
+    renewals: u32,
+    /// The last 401, believed or not.
+    last: Option<Moment>,
+    /// The newest fresh ticket that was refused.
     refused_generation: u64,
 }
 
@@ -133,7 +147,7 @@ impl Tickets {
         tokio::spawn({
             let (slot, stop) = (slot.clone(), stop.clone());
             async move {
-                if stop.run_until_cancelled(slot.renew_for_ever(&*exchange)).await.is_none() {
+                if stop.run_until_cancelled(slot.renew_for_ever(&exchange)).await.is_none() {
                     slot.give_up();
                 }
             }
@@ -182,7 +196,10 @@ impl Tickets {
 
     /// The replay after a 401 was accepted: renewing was the cure, so the next 401 may be believed at once.
     pub fn cured(&self) {
-        *self.slot.brake() = Brake::default();
+        let mut state = self.slot.brake();
+        if state.renewals <= CURES {
+            state.until = None;
+        }
     }
 
     /// How this tenant stands.
@@ -208,12 +225,26 @@ impl Slot {
     }
 
     async fn wait_for(&self, fits: impl Fn(&Ticket, Moment) -> bool, or_doubted: bool) -> Result<Arc<Ticket>, Unavailable> {
+        let waiting = self.wait_without_limit(fits, or_doubted);
+        tokio::time::timeout(self.shared.patience, waiting).await.unwrap_or_else(|_| {
+            let wire = "the login service has not answered yet".to_owned();
+            let log = format!("{wire}, after {:?}", self.shared.patience);
+            Err(Unavailable { failure: ExchangeFailure { wire, log }, retry_after: Duration::from_secs(5) })
+        })
+    }
+
+    async fn wait_without_limit(&self, fits: impl Fn(&Ticket, Moment) -> bool, or_doubted: bool) -> Result<Arc<Ticket>, Unavailable> {
+        let mut asked = false;
         let mut progress = self.progress.subscribe();
         loop {
             let seen = progress.borrow_and_update().clone();
             let now = self.shared.clock.now();
             let current = self.current.load_full();
             if let Some(ticket) = current.as_ref().filter(|ticket| fits(ticket, now)) {
+                if asked {
+                    // It may have been fetched while we asked for it; then nobody wants another one.
+                    self.wanted.store(false, Ordering::Release);
+                }
                 return Ok(ticket.clone());
             }
             if let Some((failure, retry_at)) = seen.failure.filter(|(_, retry_at)| !seen.in_flight && now.mono < retry_at.mono) {
@@ -224,6 +255,7 @@ impl Slot {
                 }
                 return Err(Unavailable { failure, retry_after: retry_at.mono - now.mono });
             }
+            asked = true;
             self.wanted.store(true, Ordering::Release);
             self.wake.notify_one();
             if progress.changed().await.is_err() {
@@ -233,19 +265,23 @@ impl Slot {
     }
 
     fn refused(&self, ticket: &Ticket, replay: bool) -> Refusal {
+        let now = self.shared.clock.now();
+        // Held to the end: of a thousand 401s at once, the first decides and the others find what it decided.
+        let mut state = self.brake();
         let newest = self.current.load().as_ref().map_or(0, |current| current.generation);
-        let rejected = self.invalidated.load(Ordering::Acquire);
-        if !replay && (ticket.generation < newest || ticket.generation <= rejected) {
+        if !replay && (ticket.generation < newest || ticket.generation <= self.invalidated.load(Ordering::Acquire)) {
             return Refusal::Renewing;
         }
-        let now = self.shared.clock.now();
-        let mut state = self.brake();
-        let never_accepted = self.accepted.load(Ordering::Relaxed) < ticket.generation;
-        if ticket.after_refusal && (replay || never_accepted) && state.refused_generation < ticket.generation {
-            state.refused += 1;
+        let accepted_before = self.accepted.load(Ordering::Relaxed) >= ticket.generation;
+        if accepted_before && state.last.is_none_or(|last| now.since(last) > QUIET) {
+            *state = Brake { refused_generation: state.refused_generation, ..Brake::default() };
+        }
+        state.last = Some(now);
+        if ticket.after_refusal && (replay || !accepted_before) && state.refused_generation < ticket.generation {
             state.refused_generation = ticket.generation;
-            let pause = brake(state.refused);
+            let pause = brake(state.renewals.max(1));
             state.until = Some(later(now, pause));
+            drop(state);
             tracing::warn!(
                 tenant = self.tenant, generation = ticket.generation, pause = ?pause,
                 "upstream answers 401 to a fresh ticket too: no further renewal because of a 401 for now. Is client_secret right, and may this application use this part of the web API?"
@@ -256,14 +292,11 @@ impl Slot {
         if replay || braked || now.since(ticket.issued) < UNDOUBTED {
             return Refusal::Stands;
         }
-        let pause = brake(state.refused.max(1));
-        if state.until.is_some_and(|until| now.since(until) > pause) {
-            *state = Brake { refused_generation: state.refused_generation, ..Brake::default() };
-        }
-        state.until = Some(later(now, pause));
+        state.renewals += 1;
+        state.until = Some(later(now, brake(state.renewals)));
+        self.invalidated.fetch_max(ticket.generation, Ordering::AcqRel);
         drop(state);
         tracing::info!(tenant = self.tenant, generation = ticket.generation, "upstream answered 401: renewing the ticket");
-        self.invalidated.fetch_max(ticket.generation, Ordering::AcqRel);
         self.wake.notify_one();
         Refusal::Renewing
     }
@@ -273,7 +306,7 @@ impl Slot {
     }
 
     /// The renewing task: no class of error ends it.
-    async fn renew_for_ever(&self, exchange: &dyn Exchange) {
+    async fn renew_for_ever(&self, exchange: &Arc<dyn Exchange>) {
         let mut failures = 0;
         loop {
             match self.plan(self.shared.clock.now()) {
@@ -292,7 +325,11 @@ impl Slot {
                         () = self.wake.notified() => {}
                     }
                 }
-                Plan::Lapse => self.wake.notified().await,
+                Plan::Lapse => {
+                    // An old failure says nothing about a ticket that nobody needs: the next caller will see.
+                    self.progress.send_if_modified(|progress| progress.failure.take().is_some());
+                    self.wake.notified().await;
+                }
             }
         }
     }
@@ -313,13 +350,17 @@ impl Slot {
         }
     }
 
-    async fn renew(&self, exchange: &dyn Exchange) -> Result<(), ExchangeFailure> {
+    async fn renew(&self, exchange: &Arc<dyn Exchange>) -> Result<(), ExchangeFailure> {
         self.progress.send_modify(|progress| progress.in_flight = true);
-        let outcome = match self.shared.permits.acquire().await {
-            Ok(_permit) => exchange.exchange().await,
-            Err(_) => Err(removed().failure),
-        };
-        let grant = outcome?;
+        let Ok(permit) = self.shared.permits.acquire().await else { return Err(removed().failure) };
+        let exchange = exchange.clone();
+        // In a task of its own, so that even a panic in it is a failure like any other.
+        let grant = AbortOnDropHandle::new(tokio::spawn(async move { exchange.exchange().await })).await;
+        drop(permit);
+        let grant = grant.unwrap_or_else(|error| {
+            let wire = "the exchange broke off".to_owned();
+            Err(ExchangeFailure { log: format!("{wire}: {error}"), wire })
+        })?;
         let before = self.current.load_full();
         let generation = before.as_ref().map_or(0, |ticket| ticket.generation) + 1;
         let after_refusal = before.is_some_and(|ticket| ticket.generation <= self.invalidated.load(Ordering::Acquire));
@@ -403,8 +444,9 @@ impl UseMark {
     fn set(&self, moment: Moment) {
         // Both rounded up, so that a use right after the ticket was issued is not thought to be before it.
         let mono = u64::try_from(moment.mono.as_millis()).unwrap_or(u64::MAX).saturating_add(1);
-        self.mono.store(mono, Ordering::Relaxed);
-        self.wall.store(moment.wall.as_millisecond().saturating_add(1), Ordering::Relaxed);
+        // A slow request that was sent long ago does not make a later use undone.
+        self.mono.fetch_max(mono, Ordering::Relaxed);
+        self.wall.fetch_max(moment.wall.as_millisecond().saturating_add(1), Ordering::Relaxed);
     }
 }
 
