@@ -21,8 +21,11 @@ use crate::proxy::route::Routes;
 use crate::proxy::{Common, Proxy, Settings, Tenant};
 use crate::server::guard::HostGuard;
 use crate::server::{self, Ends, Handler, Stop};
+use crate::superoffice::ExchangeKind;
 use crate::superoffice::http::Caller;
+use crate::superoffice::keys::VerificationKeys;
 use crate::superoffice::login::{self, Credentials, Login};
+use crate::superoffice::origin::BaseUrl;
 use crate::superoffice::tenant::TenantLogin;
 use crate::ticket::cache::{Shared, Tickets};
 use crate::upstream::tls::{self, TlsError};
@@ -67,8 +70,17 @@ pub struct Live(Arc<LiveParts>);
 struct LiveParts {
     proxy: Arc<ArcSwap<Proxy>>,
     clock: Clock,
+    started: Started,
     /// What was wired for the snapshot in use; a reload keeps the parts whose settings are the same.
     wired: Mutex<Wired>,
+}
+
+/// The sections that take effect at start only, as they were then.
+struct Started {
+    listen: config::Listen,
+    admin: Option<config::Admin>,
+    renewal: config::Renewal,
+    log: config::Log,
 }
 
 /// What tenants are made of, with the settings that made it.
@@ -85,7 +97,17 @@ pub struct Backplane {
     upstream: Upstream,
     caller: Caller,
     clock: Clock,
-    logins: Vec<(config::Tenant, Arc<Login>)>,
+    logins: Vec<(LoginKey, Arc<Login>)>,
+}
+
+/// What makes a login service another one.
+#[derive(Clone, PartialEq)]
+struct LoginKey(BaseUrl, ExchangeKind, Option<Arc<VerificationKeys>>);
+
+impl LoginKey {
+    fn of(tenant: &config::Tenant) -> LoginKey {
+        LoginKey(tenant.login_url.clone(), tenant.exchange, tenant.verification_keys.clone())
+    }
 }
 
 impl Backplane {
@@ -121,7 +143,8 @@ impl Backplane {
     }
 
     fn login(&mut self, config: &Config, tenant: &config::Tenant) -> Arc<Login> {
-        if let Some((_, login)) = self.logins.iter().find(|(other, _)| same_login(other, tenant)) {
+        let key = LoginKey::of(tenant);
+        if let Some((_, login)) = self.logins.iter().find(|(other, _)| *other == key) {
             return login.clone();
         }
         let settings = login::Settings {
@@ -131,7 +154,7 @@ impl Backplane {
             keys: tenant.verification_keys.clone(),
         };
         let login = Arc::new(Login::new(settings, self.caller.clone(), self.clock.clone()));
-        self.logins.push((tenant.clone(), login.clone()));
+        self.logins.push((key, login.clone()));
         login
     }
 }
@@ -145,13 +168,9 @@ fn credentials(tenant: &config::Tenant) -> Credentials {
     }
 }
 
-fn same_login(a: &config::Tenant, b: &config::Tenant) -> bool {
-    a.login_url == b.login_url && a.exchange == b.exchange && a.verification_keys == b.verification_keys
-}
-
 /// Whether a ticket fetched for `a` is as good for `b`.
 fn same_tenant(a: &config::Tenant, b: &config::Tenant) -> bool {
-    same_login(a, b)
+    LoginKey::of(a) == LoginKey::of(b)
         && a.name == b.name
         && a.context == b.context
         && a.api_url == b.api_url
@@ -173,6 +192,8 @@ impl App {
         }
         let stop = Stop::default();
         let listen = config.listen.clone();
+        let started =
+            Started { listen: listen.clone(), admin: config.admin.clone(), renewal: config.renewal.clone(), log: config.log.clone() };
         let common_parts = (Arc::new(Semaphore::new(listen.max_requests)), stop.drain.clone());
         let shared = Shared {
             policy: config.renewal.policy.clone(),
@@ -187,7 +208,7 @@ impl App {
             Common { upstream: wired.backplane.upstream.clone(), clock: clock.clone(), in_flight: common_parts.0, drain: common_parts.1 };
         let proxy = Arc::new(ArcSwap::from_pointee(wired.snapshot(common)));
         let admin = Admin::new(proxy.clone(), admin_guard);
-        let live = Live(Arc::new(LiveParts { proxy, clock, wired: Mutex::new(wired) }));
+        let live = Live(Arc::new(LiveParts { proxy, clock, started, wired: Mutex::new(wired) }));
         Ok(App { listeners, admin_listeners, admin, config: listen, live, stop })
     }
 
@@ -244,10 +265,10 @@ impl Live {
         let parts = &*self.0;
         let mut wired = parts.wired.lock().unwrap_or_else(PoisonError::into_inner);
         for (section, changed) in [
-            ("[listen] address, header_read_timeout, max_requests or grace", !same_listeners(&config.listen, &wired.config.listen)),
-            ("[admin]", config.admin != wired.config.admin),
-            ("[renewal]", config.renewal != wired.config.renewal),
-            ("[log]", config.log != wired.config.log),
+            ("[listen] address, header_read_timeout, max_requests or grace", !same_listeners(&config.listen, &parts.started.listen)),
+            ("[admin]", config.admin != parts.started.admin),
+            ("[renewal]", config.renewal != parts.started.renewal),
+            ("[log]", config.log != parts.started.log),
         ] {
             if changed {
                 tracing::warn!("{section} changed: that takes effect at the next start");
@@ -257,17 +278,12 @@ impl Live {
             tracing::warn!("{warning}");
         }
         let mut backplane = Backplane::new(&config, parts.clock.clone())?;
-        let same_way_out = config.upstream == wired.config.upstream
-            && config.superoffice.ca_pem == wired.config.superoffice.ca_pem
-            && config.superoffice.login_timeout == wired.config.superoffice.login_timeout;
-        if same_way_out {
+        if config.upstream == wired.config.upstream && config.superoffice == wired.config.superoffice {
             backplane.upstream = wired.backplane.upstream.clone();
             backplane.caller = wired.backplane.caller.clone();
-            if config.superoffice.leeway == wired.config.superoffice.leeway {
-                backplane.logins = wired.backplane.logins.clone();
-            }
+            backplane.logins = wired.backplane.logins.clone();
         }
-        // A listed host that is listed no more takes its tickets along.
+        // A host that is listed no more takes its tickets along.
         let keep = config.superoffice.upstream_hosts == wired.config.superoffice.upstream_hosts;
         let mut next = Wired { backplane, shared: wired.shared.clone(), config, tenants: Vec::new() };
         next.tenants = next.wire_all(keep.then_some(&*wired))?;
@@ -304,7 +320,15 @@ impl Wired {
         }
         let start = |(tenant, mut app_token, kept, login): (&config::Tenant, HeaderValue, Option<Arc<Tickets>>, TenantLogin)| {
             app_token.set_sensitive(true);
-            let tickets = kept.unwrap_or_else(|| Arc::new(Tickets::start(&tenant.name, Arc::new(login), self.shared.clone(), prefetch)));
+            let login = Arc::new(login);
+            let tickets = match kept {
+                Some(tickets) => {
+                    // A new trusted root, say, must reach the renewals of those who stay.
+                    tickets.renew_by(login);
+                    tickets
+                }
+                None => Arc::new(Tickets::start(&tenant.name, login, self.shared.clone(), prefetch)),
+            };
             Arc::new(Tenant { name: tenant.name.as_str().into(), tickets, app_token })
         };
         Ok(ready.into_iter().map(start).collect())

@@ -55,11 +55,7 @@ enum Command {
         tenant: String,
     },
     /// Ask a running proxy whether it is live; exit code 0 when it is
-    Healthcheck {
-        /// Ask whether it is ready to serve, too
-        #[arg(long)]
-        ready: bool,
-    },
+    Healthcheck(healthcheck::Args),
     /// Print a completion script
     Completions {
         /// The shell
@@ -125,7 +121,7 @@ pub async fn run(cli: Cli) -> Result<ExitCode, CliError> {
         Command::Check { online } => check::run(&file, online).await,
         Command::Ticket(args) => ticket::run(&Config::load(&file)?, args).await,
         Command::Sign { tenant } => ticket::sign(&Config::load(&file)?, &tenant),
-        Command::Healthcheck { ready } => healthcheck::run(&Config::load(&file)?, ready).await,
+        Command::Healthcheck(args) => healthcheck::run(&file, args).await,
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "soproxy", &mut script);
@@ -150,6 +146,11 @@ async fn serve(config: Config, file: Option<PathBuf>, started: impl FnOnce(&App)
     started(&app)?;
     app.run().await;
     Ok(ExitCode::SUCCESS)
+}
+
+/// For commands that are no server: what is worth a warning goes to standard error.
+fn log_warnings() -> Result<(), CliError> {
+    log::init("soproxy=warn", false).map_err(CliError::Other)
 }
 
 /// Writes to standard output. A reader that has seen enough (`| head`) is no failure.

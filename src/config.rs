@@ -116,7 +116,7 @@ pub enum Prefetch {
 }
 
 /// What all tenants share about SuperOffice.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct SuperOffice {
     /// `upstream_hosts`, with every overridden login URL's own origin added.
     pub upstream_hosts: UpstreamHosts,
@@ -230,6 +230,19 @@ impl Config {
             Err(error) => {
                 problem(format!("cannot be read: {error}"), "let the user that runs soproxy read the file, or name another with --config")
             }
+        }
+    }
+
+    /// Only where `/livez` and `/readyz` are: no secret is read, and a mistake elsewhere in the file does not matter.
+    /// Empty when they are off.
+    pub fn load_admin_addresses(file: &Path) -> Result<Vec<SocketAddr>, Problems> {
+        let env: BTreeMap<String, String> =
+            std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))).collect();
+        let text = std::fs::read_to_string(file).unwrap_or_default();
+        let (settings, _, problems) = file::read(&text, file.display().to_string(), &env).map_err(|problem| Problems(vec![problem]))?;
+        match settings.admin.addresses {
+            Some(addresses) => Ok(addresses.unwrap_or_default()),
+            None => Err(Problems(problems.into_iter().filter(|problem| problem.key.starts_with("admin")).collect())),
         }
     }
 

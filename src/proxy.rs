@@ -15,6 +15,7 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use bytes::Bytes;
+use http::header::CONTENT_LENGTH;
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version};
 use http_body::{Body as HttpBody, Frame, SizeHint};
@@ -169,7 +170,8 @@ impl Proxy {
         let answered = self.common.upstream.send(request).await.map_err(|error| {
             record.cause = Some(error.to_string());
             match error {
-                UpstreamError::Unreachable(_) | UpstreamError::RequestBody(_) => ProxyError::UpstreamUnreachable,
+                UpstreamError::Unreachable(_) => ProxyError::UpstreamUnreachable,
+                UpstreamError::RequestBody(_) => ProxyError::BodyIncomplete,
                 UpstreamError::Timeout(limit) => ProxyError::UpstreamTimeout(limit),
             }
         });
@@ -201,6 +203,11 @@ impl Outgoing<'_> {
         *request.uri_mut() = target::upstream_uri(&ticket.base, self.rest, self.query)?;
         *request.version_mut() = Version::HTTP_11;
         *request.headers_mut() = self.headers.clone();
+        // IIS wants a length from these methods even when there is no body; HTTP/2 callers need not give one.
+        let wants_length = matches!(*self.method, Method::POST | Method::PUT | Method::PATCH);
+        if wants_length && request.body().is_end_stream() {
+            request.headers_mut().entry(CONTENT_LENGTH).or_insert(HeaderValue::from_static("0"));
+        }
         headers::inject(request.headers_mut(), ticket, &self.tenant.app_token);
         Ok(request)
     }

@@ -48,6 +48,9 @@ pub async fn bind(addresses: &[SocketAddr]) -> io::Result<Vec<TcpListener>> {
             Err(error) => return Err(io::Error::new(error.kind(), format!("cannot listen on {address}: {error}"))),
         }
     }
+    if listeners.is_empty() {
+        return Err(io::Error::new(io::ErrorKind::AddrNotAvailable, "none of the addresses can be listened on"));
+    }
     Ok(listeners)
 }
 

@@ -3,12 +3,14 @@
 use std::fmt::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Instant;
 
 use http::header::{ACCEPT, HeaderMap, HeaderValue};
 use http::{Method, Request};
 use secrecy::ExposeSecret;
 use serde_json::Value;
+use tokio::sync::Semaphore;
 
 use super::{CliError, say};
 use crate::app::Backplane;
@@ -16,46 +18,79 @@ use crate::body::empty;
 use crate::clock::Clock;
 use crate::config::{Config, Tenant};
 use crate::proxy::{headers, target};
+use crate::server;
 use crate::superoffice::http::Caller;
-use crate::superoffice::tenant::Granted;
+use crate::superoffice::tenant::{Granted, TenantLogin};
 use crate::ticket::Ticket;
+
+/// How many tenants are tried at once.
+const AT_ONCE: usize = 8;
 
 /// Loads the configuration, wires every tenant, and with `online` tries each one.
 pub async fn run(file: &Path, online: bool) -> Result<ExitCode, CliError> {
-    let config = Config::load(file)?;
+    let config = Arc::new(Config::load(file)?);
+    super::log_warnings()?;
     let mut backplane = Backplane::new(&config, Clock::system())?;
+    let caller = Caller::new(backplane.upstream().clone(), config.upstream.response_timeout);
+    let places = Arc::new(Semaphore::new(AT_ONCE));
+    let mut trying = Vec::new();
+    for at in 0..config.tenants.len() {
+        let login = backplane.tenant(&config, &config.tenants[at])?;
+        let (config, caller, places) = (config.clone(), caller.clone(), places.clone());
+        trying.push(tokio::spawn(async move {
+            let _place = places.acquire().await;
+            if online { Some(try_out(&config.tenants[at], &login, &caller).await) } else { None }
+        }));
+    }
     let mut rows = vec![heading(online)];
-    let mut good = true;
-    for tenant in &config.tenants {
-        let login = backplane.tenant(&config, tenant)?;
+    let mut failures = String::new();
+    for (tenant, tried) in config.tenants.iter().zip(trying) {
+        let tried = tried.await.map_err(|error| CliError::Other(error.to_string()))?;
         let mut row = vec![tenant.name.clone(), tenant.context.to_string(), tenant.login_url.to_string(), key(tenant)];
-        if online {
-            let started = Instant::now();
-            match login.obtain(&|_| {}).await {
-                Ok(granted) => {
-                    row.push(format!("ok, {} ms", started.elapsed().as_millis()));
-                    let caller = Caller::new(backplane.upstream().clone(), config.upstream.response_timeout);
-                    row.push(call(&caller, tenant, granted).await.unwrap_or_else(|failure| {
-                        good = false;
-                        format!("FAILED: {failure}")
-                    }));
-                }
-                Err(failure) => {
-                    good = false;
-                    row.push(format!("FAILED: {}", failure.log));
-                    row.push("not tried".to_owned());
-                }
+        if let Some(Outcome { cells, failure }) = tried {
+            row.extend(cells);
+            if let Some(failure) = failure {
+                let _ = writeln!(failures, "{}: {failure}", tenant.name);
             }
         }
         rows.push(row);
     }
     say(&table(&rows))?;
+    if !failures.is_empty() {
+        say(&format!("\n{failures}\n"))?;
+    }
     for warning in &config.warnings {
         eprintln!("warning: {warning}");
     }
+    let admin = config.admin.iter().flat_map(|admin| &admin.addresses);
+    for &address in config.listen.addresses.iter().chain(admin) {
+        if let Err(error) = server::bind(&[address]).await {
+            eprintln!("warning: {error}; is soproxy running already?");
+        }
+    }
     let addresses: Vec<String> = config.listen.addresses.iter().map(ToString::to_string).collect();
-    say(&format!("{}: {} tenant(s), would listen on {}\n", file.display(), config.tenants.len(), addresses.join(" and ")))?;
-    Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    say(&format!("{}: {} tenant(s), to listen on {}\n", file.display(), config.tenants.len(), addresses.join(" and ")))?;
+    Ok(if failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// What trying a tenant gave: the table's cells, and the reason if it failed.
+struct Outcome {
+    cells: [String; 2],
+    failure: Option<String>,
+}
+
+/// One exchange, one call.
+async fn try_out(tenant: &Tenant, login: &TenantLogin, caller: &Caller) -> Outcome {
+    let started = Instant::now();
+    let granted = match login.obtain(&|_| {}).await {
+        Ok(granted) => granted,
+        Err(failure) => return Outcome { cells: ["FAILED".to_owned(), "not tried".to_owned()], failure: Some(failure.log) },
+    };
+    let exchange = format!("ok, {} ms", started.elapsed().as_millis());
+    match call(caller, tenant, granted).await {
+        Ok(called) => Outcome { cells: [exchange, called], failure: None },
+        Err(failure) => Outcome { cells: [exchange, "FAILED".to_owned()], failure: Some(failure) },
+    }
 }
 
 fn heading(online: bool) -> Vec<String> {

@@ -1,6 +1,7 @@
 //! `soproxy healthcheck`: for containers that hold nothing but soproxy.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -14,16 +15,32 @@ use crate::upstream::{Timeouts, Upstream, tls};
 
 const LIMIT: Duration = Duration::from_secs(5);
 
-/// Asks the admin listener of the configuration for `/livez` or `/readyz`.
-pub async fn run(config: &Config, ready: bool) -> Result<ExitCode, CliError> {
-    let Some(admin) = &config.admin else {
-        return Err(CliError::Other("admin.address is \"off\": there is nobody to ask".to_owned()));
+/// Arguments of `healthcheck`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Ask whether it is ready to serve, too
+    #[arg(long)]
+    ready: bool,
+    /// The address of /livez and /readyz; by default the configuration says it
+    #[arg(long, value_name = "ADDRESS")]
+    address: Option<SocketAddr>,
+}
+
+/// Asks the admin listener for `/livez` or `/readyz`. Of the configuration only its address is read: a mistake that the
+/// running proxy does not know of yet is no sign of ill health. Any failure is exit code 1, as Docker wants it.
+pub async fn run(file: &Path, args: Args) -> Result<ExitCode, CliError> {
+    let addresses = match args.address {
+        Some(address) => vec![address],
+        None => Config::load_admin_addresses(file).map_err(|problems| CliError::Other(problems.to_string()))?,
     };
-    let path = if ready { "/readyz" } else { "/livez" };
+    if addresses.is_empty() {
+        return Err(CliError::Other("admin.address is \"off\": there is nobody to ask".to_owned()));
+    }
+    let path = if args.ready { "/readyz" } else { "/livez" };
     let tls = tls::no_roots().map_err(|error| CliError::Other(error.to_string()))?;
     let caller = Caller::new(Upstream::new(tls, Timeouts { connect: LIMIT, response: LIMIT, idle: LIMIT }), LIMIT);
     let mut failure = String::new();
-    for &address in &admin.addresses {
+    for address in addresses {
         let url = format!("http://{}{path}", reachable(address));
         let request = Request::get(&url).body(empty()).map_err(|error| CliError::Other(error.to_string()))?;
         match caller.call(request).await {

@@ -43,8 +43,12 @@ pub struct Args {
     latency: Option<Duration>,
     /// A fault, such as login=down, login.refuse.code=Revoked, unauthorized=always, state.Cust12345=Suspended,
     /// moved.Cust12345=null, jwt=bad_signature; may be given several times
-    #[arg(long, value_name = "NAME=VALUE")]
+    #[arg(long, value_name = "NAME=VALUE", value_parser = fault)]
     fault: Vec<String>,
+}
+
+fn fault(text: &str) -> Result<String, String> {
+    Faults::default().set(text).map(|()| text.to_owned()).map_err(|error| error.to_string())
 }
 
 fn signed_duration(text: &str) -> Result<SignedDuration, String> {
@@ -59,7 +63,7 @@ fn duration(text: &str) -> Result<Duration, String> {
 pub async fn run(args: Args) -> Result<ExitCode, CliError> {
     let origin = format!("http://{}", args.address);
     if let Some(dir) = &args.write_config {
-        return write_config(dir, &origin);
+        return write_config(dir, &origin, args.address);
     }
     let mut faults = Faults::default();
     for fault in &args.fault {
@@ -85,20 +89,25 @@ pub async fn run(args: Args) -> Result<ExitCode, CliError> {
     code
 }
 
-fn write_config(dir: &Path, origin: &str) -> Result<ExitCode, CliError> {
+fn write_config(dir: &Path, origin: &str, address: SocketAddr) -> Result<ExitCode, CliError> {
     let files: Vec<String> = demo::write_config(dir, origin)?.iter().map(|file| format!("{}\n", file.display())).collect();
-    let next = format!("\nnow: soproxy sandbox --only &\n     soproxy run --config {}\n", dir.join("proxy.toml").display());
+    let next =
+        format!("\nnow: soproxy sandbox --only --address {address} &\n     soproxy run --config {}\n", dir.join("proxy.toml").display());
     say(&(files.concat() + &next))?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// The demo configuration, in memory. Of the environment only the log's settings apply: whatever else is set there is
-/// meant for a real configuration.
+/// The demo configuration, in memory. Of the environment only the log's and the listeners' settings apply: whatever else is
+/// set there is meant for a real configuration.
 fn proxy_config(args: &Args, login_url: &str) -> Result<Config, CliError> {
     let text = demo::proxy_toml(login_url, &args.listen.to_string(), &args.admin.to_string());
-    let mut settings: Vec<(String, String)> = std::env::vars().filter(|(name, _)| name.starts_with("SOPROXY_LOG__")).collect();
+    let mut settings: Vec<(String, String)> = std::env::vars().filter(|(name, _)| applies(name)).collect();
     settings.push(("SOPROXY_RENEWAL__LIFETIME".to_owned(), format!("{}ms", args.ticket_lifetime.as_millis())));
     Ok(Config::parse(&text, Path::new("sandbox.toml"), settings)?)
+}
+
+fn applies(variable: &str) -> bool {
+    ["SOPROXY_LOG__", "SOPROXY_LISTEN__", "SOPROXY_ADMIN__"].iter().any(|section| variable.starts_with(section))
 }
 
 fn invitation(app: &App, sandbox: &Sandbox) -> String {
@@ -111,7 +120,7 @@ An embedded SuperOffice Online is at {base}, and soproxy in front of it at http:
 Try, in another terminal:
 
   curl http://{proxy}/{tenant}/api/v1/User/currentPrincipal
-  curl 'http://{proxy}/{tenant}/api/v1/Contact?$select=name,city&$top=3'
+  curl 'http://{proxy}/{tenant}/api/v1/Contact?$select=name,country&$top=3'
   curl http://{proxy}/{second}/api/v1/Person/1
   curl -X PUT --data-binary @/bin/sh http://{proxy}/{tenant}/api/v1/Document/1/Content
   curl http://{admin}/readyz

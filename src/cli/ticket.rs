@@ -30,6 +30,7 @@ pub struct Args {
 /// Does one exchange; the ticket alone goes to standard output.
 pub async fn run(config: &Config, args: Args) -> Result<ExitCode, CliError> {
     let tenant = find(config, &args.tenant)?;
+    super::log_warnings()?;
     let login = Backplane::new(config, Clock::system())?.tenant(config, tenant)?;
     let explainer = Explainer::new(tenant);
     let granted = match args.explain {
@@ -170,6 +171,8 @@ fn shorten(secret: &str) -> String {
 fn indent(text: &str) -> String {
     let mut indented = String::new();
     for line in text.lines() {
+        // A terminal does what control characters say.
+        let line: String = line.chars().map(|c| if c.is_control() && c != '\t' { '\u{fffd}' } else { c }).collect();
         let _ = writeln!(indented, "      {line}");
     }
     indented

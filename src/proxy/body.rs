@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -106,12 +106,15 @@ pub struct Replay(Option<Arc<Mutex<Kept>>>);
 struct Kept {
     /// The caller's body; gone once a replay took it over.
     source: Option<Body>,
-    chunks: Vec<Bytes>,
+    /// One buffer, not the caller's chunks: a thousand tiny ones would cost far more than their bytes.
+    bytes: BytesMut,
     trailers: Option<HeaderMap>,
     /// How many more bytes may be kept.
     room: usize,
     too_large: bool,
     ended: bool,
+    /// The first sending, when it waits for more: it is told when a replay takes the source away from it.
+    waiting: Option<Waker>,
 }
 
 impl Kept {
@@ -120,12 +123,12 @@ impl Kept {
             match self.room.checked_sub(data.len()) {
                 Some(room) => {
                     self.room = room;
-                    self.chunks.push(data.clone());
+                    self.bytes.extend_from_slice(data);
                 }
                 None => {
                     self.too_large = true;
                     self.room = 0;
-                    self.chunks = Vec::new();
+                    self.bytes = BytesMut::new();
                 }
             }
         } else if let Some(trailers) = frame.trailers_ref() {
@@ -149,7 +152,11 @@ impl Replay {
                 return None;
             }
             // The lock is not held while we wait for the caller's bytes.
-            if kept.ended { None } else { kept.source.take() }
+            let source = if kept.ended { None } else { kept.source.take() };
+            if let Some(first) = kept.waiting.take().filter(|_| source.is_some()) {
+                first.wake();
+            }
+            source
         };
         if let Some(mut source) = source {
             let rest = async {
@@ -168,9 +175,7 @@ impl Replay {
             }
         }
         let mut kept = lock(&shared);
-        let mut whole = BytesMut::with_capacity(kept.chunks.iter().map(Bytes::len).sum());
-        kept.chunks.drain(..).for_each(|chunk| whole.extend_from_slice(&chunk));
-        let whole = Full::new(whole.freeze()).map_err(|never| match never {});
+        let whole = Full::new(std::mem::take(&mut kept.bytes).freeze()).map_err(|never| match never {});
         Some(match kept.trailers.take() {
             Some(trailers) => whole.with_trailers(std::future::ready(Some(Ok(trailers)))).boxed_unsync(),
             None => whole.boxed_unsync(),
@@ -197,7 +202,8 @@ impl HttpBody for Teed {
                 kept.ended = kept.source.as_ref().is_some_and(HttpBody::is_end_stream);
             }
             Poll::Ready(None) => kept.ended = true,
-            Poll::Ready(Some(Err(_))) | Poll::Pending => {}
+            Poll::Ready(Some(Err(_))) => {}
+            Poll::Pending => kept.waiting = Some(cx.waker().clone()),
         }
         polled
     }

@@ -32,6 +32,9 @@ pub enum ProxyError {
     /// The request's body exceeds `max_body`.
     #[error("the request's body is larger than the {0} bytes that this proxy takes")]
     BodyTooLarge(u64),
+    /// The caller broke off its own request's body.
+    #[error("the request's body ended before it was complete")]
+    BodyIncomplete,
     /// No usable ticket, and none to be had now.
     #[error("no ticket for this tenant: {reason}")]
     TicketUnavailable {
@@ -59,8 +62,9 @@ pub enum ProxyError {
 
 impl ProxyError {
     /// Every code with its status, as README lists them.
-    pub const TABLE: [(&'static str, u16); 10] = [
+    pub const TABLE: [(&'static str, u16); 11] = [
         ("bad_target", 400),
+        ("body_incomplete", 400),
         ("forbidden_origin", 403),
         ("unknown_tenant", 404),
         ("method_not_allowed", 405),
@@ -79,6 +83,7 @@ impl ProxyError {
             ProxyError::BadTarget(_) => "bad_target",
             ProxyError::MethodNotAllowed => "method_not_allowed",
             ProxyError::BodyTooLarge(_) => "body_too_large",
+            ProxyError::BodyIncomplete => "body_incomplete",
             ProxyError::TicketUnavailable { .. } => "ticket_unavailable",
             ProxyError::UpstreamUnreachable => "upstream_unreachable",
             ProxyError::UpstreamTimeout(_) => "upstream_timeout",
@@ -101,6 +106,7 @@ impl ProxyError {
             ProxyError::BadTarget(_) => "Target not carried",
             ProxyError::MethodNotAllowed => "Method not allowed",
             ProxyError::BodyTooLarge(_) => "Body too large",
+            ProxyError::BodyIncomplete => "Body incomplete",
             ProxyError::TicketUnavailable { .. } => "No ticket",
             ProxyError::UpstreamUnreachable => "Upstream unreachable",
             ProxyError::UpstreamTimeout(_) => "Upstream timed out",
@@ -179,6 +185,7 @@ mod tests {
             ProxyError::BadTarget(""),
             ProxyError::MethodNotAllowed,
             ProxyError::BodyTooLarge(1),
+            ProxyError::BodyIncomplete,
             ProxyError::TicketUnavailable { reason: String::new(), retry_after: Duration::ZERO },
             ProxyError::UpstreamUnreachable,
             ProxyError::UpstreamTimeout(Duration::ZERO),

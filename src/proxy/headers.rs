@@ -25,7 +25,8 @@ const HOP_BY_HOP: [&str; 9] = [
 ];
 
 /// Removes from a request what does not go upstream: hop-by-hop headers, the caller's own credentials in any spelling,
-/// SuperOffice's session cookies, `Host` (the client sets upstream's), and what claims to come from proxies before us.
+/// SuperOffice's session cookies, `Host` (the client sets upstream's), what claims to come from proxies before us, and the
+/// headers by which add-ons of IIS take another path than the one in the request line.
 pub fn strip(headers: &mut HeaderMap) {
     remove_hop_by_hop(headers);
     // IIS folds `_` and `-`, so `SO_AppToken` would shadow ours.
@@ -38,7 +39,8 @@ pub fn strip(headers: &mut HeaderMap) {
 
 fn is_ours_alone(name: &str) -> bool {
     let folded = name.replace('_', "-");
-    matches!(folded.as_str(), "authorization" | "so-apptoken" | "host" | "forwarded") || folded.starts_with("x-forwarded-")
+    matches!(folded.as_str(), "authorization" | "so-apptoken" | "host" | "forwarded" | "x-original-url" | "x-rewrite-url")
+        || folded.starts_with("x-forwarded-")
 }
 
 /// Sets what goes upstream with every request: the ticket, the client secret, and our line in `Via`.
@@ -145,6 +147,8 @@ mod tests {
             ("X-Forwarded-For", "1.2.3.4"),
             ("X_Forwarded_Host", "evil"),
             ("Forwarded", "for=1.2.3.4"),
+            ("X-Original-URL", "/Cust99999/api/v1/x"),
+            ("X_Rewrite_URL", "/Cust99999/api/v1/x"),
             ("Host", "localhost"),
             ("SO-Language", "en"),
             ("Accept", "a"),

@@ -7,7 +7,8 @@ use super::error::ProxyError;
 use crate::superoffice::origin::BaseUrl;
 
 /// Refuses a path that upstream could read as another path than the one we matched: dot segments, encoded slashes or dots,
-/// backslashes (which IIS takes for slashes), NUL. The query is not looked at: nothing is decided by it.
+/// backslashes (which IIS takes for slashes), NUL, and what only some decoders take for one of these: overlong UTF-8
+/// (`%c0%ae`), `%u002e`, dots with blanks or parameters behind them. The query is not looked at: nothing is decided by it.
 pub fn check(path: &str) -> Result<(), ProxyError> {
     // One scan for the rare bytes; nearly every path holds none of them.
     if !path.bytes().any(|byte| matches!(byte, b'.' | b'%' | b'\\' | 0)) {
@@ -16,7 +17,7 @@ pub fn check(path: &str) -> Result<(), ProxyError> {
     if path.bytes().any(|byte| byte == b'\\' || byte == 0) {
         return Err(ProxyError::BadTarget("a backslash or NUL in the path"));
     }
-    if path.split('/').any(|segment| segment == "." || segment == "..") {
+    if path.split('/').any(is_dot_segment) {
         return Err(ProxyError::BadTarget("a dot segment in the path"));
     }
     let encoded = |at: usize| path.as_bytes().get(at + 1..at + 3).unwrap_or_default();
@@ -25,10 +26,19 @@ pub fn check(path: &str) -> Result<(), ProxyError> {
             b"2f" | b"2F" | b"5c" | b"5C" => return Err(ProxyError::BadTarget("an encoded slash or backslash in the path")),
             b"2e" | b"2E" => return Err(ProxyError::BadTarget("an encoded dot in the path")),
             b"00" => return Err(ProxyError::BadTarget("an encoded NUL in the path")),
+            [b'c' | b'C', b'0' | b'1'] => return Err(ProxyError::BadTarget("bytes in the path that are never UTF-8")),
+            [b'u' | b'U', _] => return Err(ProxyError::BadTarget("%u in the path, which is no percent-encoding")),
             _ => {}
         }
     }
     Ok(())
+}
+
+/// `.` and `..`, and the same with what Windows ignores at the end of a name (dots, blanks) or others cut off (`;…`).
+fn is_dot_segment(segment: &str) -> bool {
+    let name = segment.split(';').next().unwrap_or_default();
+    let bare = name.trim_end_matches(['.', ' ']).trim_end_matches("%20");
+    name.starts_with('.') && bare.trim_end_matches(['.', ' ']).is_empty()
 }
 
 /// The tenant's base, then what followed `/{tenant}/api` and the query, byte for byte.
@@ -59,10 +69,29 @@ mod tests {
 
     #[test]
     fn ambiguous_paths_are_refused() {
-        for good in ["/Cust1/api/v1/a.b/..c/x..", "/Cust1/api/%20%41", "/x%2", "/x%", "/a/...", "/%252e"] {
+        for good in ["/Cust1/api/v1/a.b/..c/x..", "/Cust1/api/%20%41", "/x%2", "/x%", "/%252e", "/a;b=.", "/%c3%a5", "/.x;y"] {
             assert_eq!(check(good), Ok(()), "{good}");
         }
-        for bad in ["/a/../b", "/a/.", "/..", "/a/%2e%2e/b", "/a%2Fb", "/a%2fb", "/a%5cb", "/a\\b", "/a%00", "/a/%2E", "/a%2e"] {
+        for bad in [
+            "/a/../b",
+            "/a/.",
+            "/..",
+            "/a/%2e%2e/b",
+            "/a%2Fb",
+            "/a%2fb",
+            "/a%5cb",
+            "/a\\b",
+            "/a%00",
+            "/a/%2E",
+            "/a%2e",
+            "/a/...",
+            "/a/..%20/b",
+            "/a/..;/b",
+            "/a/.;x=1",
+            "/%u002e%U002e/",
+            "/%c0%ae%C0%AE/",
+            "/%c1%9c",
+        ] {
             assert!(check(bad).is_err(), "{bad}");
         }
     }

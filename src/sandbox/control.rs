@@ -9,7 +9,7 @@
 //! | `POST /_sandbox/reset` | as freshly started: faults, counters, tickets and data |
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use http::{Method, Request, StatusCode};
@@ -30,7 +30,8 @@ pub struct Control {
     counters: Mutex<Counters>,
     pub(super) tickets: Tickets,
     contexts: Vec<String>,
-    worlds: Vec<Mutex<World>>,
+    /// Made when they are first looked at: most sandboxes of the tests are never asked for data.
+    worlds: Vec<OnceLock<Mutex<World>>>,
 }
 
 /// What has been asked of a sandbox since its start or the last reset.
@@ -65,7 +66,7 @@ impl Control {
             counters: Mutex::default(),
             tickets: Tickets::new(ticket_lifetime),
             contexts: tenants.iter().map(|tenant| tenant.context.clone()).collect(),
-            worlds: (0..tenants.len()).map(|index| Mutex::new(World::new(index))).collect(),
+            worlds: tenants.iter().map(|_| OnceLock::new()).collect(),
         }
     }
 
@@ -102,7 +103,9 @@ impl Control {
         self.set_faults(self.initial.clone());
         self.tickets.revoke(None);
         for (index, world) in self.worlds.iter().enumerate() {
-            *lock(world) = World::new(index);
+            if let Some(world) = world.get() {
+                *lock(world) = World::new(index);
+            }
         }
         *lock(&self.counters) = Counters::default();
     }
@@ -112,7 +115,7 @@ impl Control {
     }
 
     pub(super) fn world(&self, tenant: usize) -> MutexGuard<'_, World> {
-        lock(&self.worlds[tenant])
+        lock(self.worlds[tenant].get_or_init(|| Mutex::new(World::new(tenant))))
     }
 
     /// Whether this API call is to be answered 401 on demand.

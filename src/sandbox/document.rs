@@ -18,7 +18,7 @@ use super::reply::{self, Reply, ReplyBody};
 use super::webapi::Call;
 
 /// What is stored of an upload up to this size is the content itself; of a larger one, only length and hash.
-const KEPT: usize = 1024 * 1024;
+const KEPT: usize = 4 * 1024 * 1024;
 /// The content of a document that was never uploaded.
 const DEFAULT_SIZE: u64 = 4096;
 

@@ -25,7 +25,7 @@ pub enum Forbidden {
     #[error("an HTTP/1.1 request without Host")]
     NoHost,
     /// A browser sent it on behalf of some page.
-    #[error("requests from web pages (with Origin, or Sec-Fetch-Site: cross-site) are refused")]
+    #[error("requests from web pages (with Origin, or Sec-Fetch-Site other than none) are refused")]
     Browser,
 }
 
@@ -38,7 +38,7 @@ impl HostGuard {
     /// Looks at `Host`, at an absolute-form target's authority, at `Origin` and `Sec-Fetch-Site`. `local` is the address
     /// that the connection was made to.
     pub fn check(&self, parts: &Parts, local: IpAddr) -> Result<(), Forbidden> {
-        if parts.headers.contains_key(ORIGIN) || cross_site(&parts.headers) {
+        if parts.headers.contains_key(ORIGIN) || by_a_page(&parts.headers) {
             return Err(Forbidden::Browser);
         }
         let mut named = false;
@@ -66,9 +66,10 @@ impl HostGuard {
     }
 }
 
-fn cross_site(headers: &HeaderMap) -> bool {
-    let foreign = |value: &HeaderValue| matches!(value.as_bytes(), b"cross-site" | b"same-site");
-    headers.get_all("sec-fetch-site").iter().any(foreign)
+/// Whether a page caused the request. `same-origin`, too: the only pages of our own origin are documents out of the CRM,
+/// whose scripts would read all of it. `none` is a person who typed the address.
+fn by_a_page(headers: &HeaderMap) -> bool {
+    headers.get_all("sec-fetch-site").iter().any(|value: &HeaderValue| value != "none")
 }
 
 /// A `Host` value without its port.
@@ -124,6 +125,7 @@ mod tests {
         assert_eq!(with("origin", "null"), Err(Forbidden::Browser));
         assert_eq!(with("sec-fetch-site", "cross-site"), Err(Forbidden::Browser));
         assert_eq!(with("sec-fetch-site", "same-site"), Err(Forbidden::Browser));
+        assert_eq!(with("sec-fetch-site", "same-origin"), Err(Forbidden::Browser));
         assert_eq!(with("sec-fetch-site", "none"), Ok(()), "typed into the address bar by the user");
         assert_eq!(with("referer", "http://x/"), Ok(()));
     }

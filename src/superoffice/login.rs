@@ -105,8 +105,11 @@ pub enum LoginError {
         /// `ErrorMessage`, shortened.
         words: String,
     },
-    /// The login service's public keys cannot be had.
-    #[error("the token cannot be verified: the login service's keys cannot be fetched: {0}")]
+    /// The login service's public keys cannot be had: no answer.
+    #[error("the login service {0} (asked for its public keys)")]
+    KeysCall(CallError),
+    /// The login service's public keys cannot be had: an answer without them.
+    #[error("the login service's public keys cannot be fetched: {0}")]
     Keys(String),
     /// The token failed a check.
     #[error("the login service's token was refused: {0}")]
@@ -126,8 +129,10 @@ impl LoginError {
     fn wire(&self) -> String {
         match self {
             LoginError::Sign(_) | LoginError::Request(_) => "the proxy's own credentials cannot be used".to_owned(),
-            LoginError::Call(CallError::Timeout(_)) => "the login service does not answer in time".to_owned(),
-            LoginError::Call(_) => "the login service cannot be reached".to_owned(),
+            LoginError::Call(CallError::Timeout(_)) | LoginError::KeysCall(CallError::Timeout(_)) => {
+                "the login service does not answer in time".to_owned()
+            }
+            LoginError::Call(_) | LoginError::KeysCall(_) => "the login service cannot be reached".to_owned(),
             LoginError::Reply(_) => "the login service answers with something that is no exchange reply".to_owned(),
             LoginError::Refused { code: Some(code), .. } => {
                 format!("the login service refused the exchange: {}, {}", code.name(), code.advice())
@@ -198,6 +203,7 @@ impl Login {
 
     /// One exchange. A refused timestamp is retried once at once, with the corrected time.
     pub async fn exchange(&self, credentials: &Credentials, observer: Observer<'_>) -> Result<SystemUserClaims, LoginError> {
+        self.have_keys().await?;
         let mut reply = self.round_trip(credentials, observer).await?;
         if let ExchangeReply::Refused(words) = &reply
             && SuperIdCode::find(words) == Some(SuperIdCode::InvalidTimestamp)
@@ -233,6 +239,7 @@ impl Login {
         };
         // The body wipes itself once it is sent.
         let request = request.body(full(Bytes::from_owner(body))).map_err(|error| LoginError::Request(error.to_string()))?;
+        let sent = self.clock.now().wall;
         let answer = self.caller.call(request).await?;
         observer(Step::Answer(&answer));
         let status = answer.status.as_u16();
@@ -243,24 +250,33 @@ impl Login {
             ExchangeKind::Soap => soap::parse_reply,
             ExchangeKind::Rest => rest::parse_reply,
         };
-        let reply = parse(status, answer.content_type(), answer.location(), &answer.body)?;
-        self.note_date(&answer, observer);
+        let reply = match parse(status, answer.content_type(), answer.location(), &answer.body) {
+            // A refusal that SuperID words as a fault or an error status is a refusal all the same.
+            Err(ReplyError::Fault { text: words, .. } | ReplyError::Status { words, .. }) if SuperIdCode::find(&words).is_some() => {
+                ExchangeReply::Refused(words)
+            }
+            reply => reply?,
+        };
+        self.note_date(&answer, sent, observer);
         Ok(reply)
     }
 
     /// Learns the skew from a genuine answer. The channel is trusted: TLS is always verified, else it is loopback.
-    fn note_date(&self, answer: &Answer, observer: Observer<'_>) {
+    fn note_date(&self, answer: &Answer, sent: Timestamp, observer: Observer<'_>) {
         if !self.origin.is_https() && !self.origin.is_loopback() {
             return;
         }
         let Some(theirs) = answer.date() else { return };
-        let skew = theirs.duration_since(self.clock.now().wall);
+        // The answer was made at some time between sending and now; the middle is the best guess.
+        let received = self.clock.now().wall;
+        let skew = theirs.duration_since(sent) / 2 + theirs.duration_since(received) / 2;
         if skew.abs() > LARGEST_SKEW {
             tracing::warn!(login = %self.origin, skew = %skew, "the login service's Date is more than a day off ours and is not believed: check this machine's clock");
             return;
         }
-        // `Date` has whole seconds, and the answer was on its way: less than two seconds is no skew.
-        let skew = if skew.abs() < SignedDuration::from_secs(2) { SignedDuration::ZERO } else { skew };
+        // `Date` has whole seconds, and how long the answer was on its way is not known: less than that is no skew.
+        let doubt = SignedDuration::from_secs(2) + received.duration_since(sent) / 2;
+        let skew = if skew.abs() < doubt { SignedDuration::ZERO } else { skew };
         let notable = skew.abs() > NOTABLE_SKEW;
         if notable && !self.skew_told.swap(true, Ordering::Relaxed) {
             tracing::warn!(login = %self.origin, skew = %skew, "this machine's clock differs from the login service's; signing and validating with the corrected time. Set the clock right");
@@ -290,14 +306,10 @@ impl Login {
         }
         let mut fetched = fetched.lock().await;
         let newer = current.load_full();
-        let replaced = match (&known, &newer) {
-            (Some(known), Some(newer)) => !Arc::ptr_eq(known, newer),
-            (None, newer) => newer.is_some(),
-            (Some(_), None) => false,
-        };
+        // Somebody else fetched while we waited, or the set is too young to be fetched again.
+        let replaced = newer.as_ref().map(Arc::as_ptr) != known.as_ref().map(Arc::as_ptr);
         let recent = fetched.is_some_and(|at| self.clock.now().since(at) < KEYS_AT_MOST_EVERY);
         let keys = match newer {
-            // Somebody else fetched while we waited, or the set is too young to be fetched again.
             Some(keys) if replaced || recent => keys,
             _ => {
                 let keys = Arc::new(self.fetch_keys().await?);
@@ -310,10 +322,25 @@ impl Login {
         check(&keys).map_err(refused)
     }
 
+    /// Fetches the keys before the first exchange: one whose token cannot be verified would be a row in the customer's
+    /// database for nothing.
+    async fn have_keys(&self) -> Result<(), LoginError> {
+        if let Keys::Jwks { current, fetched } = &self.keys
+            && current.load().is_none()
+        {
+            let mut fetched = fetched.lock().await;
+            if current.load().is_none() {
+                current.store(Some(Arc::new(self.fetch_keys().await?)));
+                *fetched = Some(self.clock.now());
+            }
+        }
+        Ok(())
+    }
+
     async fn fetch_keys(&self) -> Result<VerificationKeys, LoginError> {
         let request = Request::get(self.origin.join(JWKS_PATH)).header(ACCEPT, "application/json").body(empty());
         let request = request.map_err(|error| LoginError::Keys(error.to_string()))?;
-        let answer = self.caller.call(request).await.map_err(|error| LoginError::Keys(error.to_string()))?;
+        let answer = self.caller.call(request).await.map_err(LoginError::KeysCall)?;
         if !answer.status.is_success() {
             return Err(LoginError::Keys(format!("HTTP {} from {JWKS_PATH}", answer.status.as_u16())));
         }

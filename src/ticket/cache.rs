@@ -87,12 +87,15 @@ impl Status {
     /// Whether a request of this tenant can be served now: by its ticket, or by one fetched on demand. Once the pause after
     /// refused tickets is over it may be: without a request nobody would ever know.
     pub fn can_serve(&self) -> bool {
-        self.refused.is_none_or(|pause| pause.is_zero()) && (self.ticket.is_some() || (self.failure.is_none() && (self.ever || !self.renewing)))
+        self.refused.is_none_or(|pause| pause.is_zero())
+            && (self.ticket.is_some() || (self.failure.is_none() && (self.ever || !self.renewing)))
     }
 }
 
 struct Slot {
     tenant: String,
+    /// How to get a ticket; replaced by a reload.
+    exchange: Mutex<Arc<dyn Exchange>>,
     shared: Shared,
     current: ArcSwapOption<Ticket>,
     last_used: UseMark,
@@ -133,6 +136,7 @@ impl Tickets {
     pub fn start(tenant: &str, exchange: Arc<dyn Exchange>, shared: Shared, prefetch: bool) -> Tickets {
         let slot = Arc::new(Slot {
             tenant: tenant.to_owned(),
+            exchange: Mutex::new(exchange),
             shared,
             current: ArcSwapOption::empty(),
             last_used: UseMark::default(),
@@ -147,7 +151,7 @@ impl Tickets {
         tokio::spawn({
             let (slot, stop) = (slot.clone(), stop.clone());
             async move {
-                if stop.run_until_cancelled(slot.renew_for_ever(&exchange)).await.is_none() {
+                if stop.run_until_cancelled(slot.renew_for_ever()).await.is_none() {
                     slot.give_up();
                 }
             }
@@ -200,6 +204,11 @@ impl Tickets {
         if state.renewals <= CURES {
             state.until = None;
         }
+    }
+
+    /// Renews in another way from now on; the ticket in use stays.
+    pub fn renew_by(&self, exchange: Arc<dyn Exchange>) {
+        *self.slot.exchange.lock().unwrap_or_else(PoisonError::into_inner) = exchange;
     }
 
     /// How this tenant stands.
@@ -306,11 +315,11 @@ impl Slot {
     }
 
     /// The renewing task: no class of error ends it.
-    async fn renew_for_ever(&self, exchange: &Arc<dyn Exchange>) {
+    async fn renew_for_ever(&self) {
         let mut failures = 0;
         loop {
             match self.plan(self.shared.clock.now()) {
-                Plan::Renew => match self.renew(exchange).await {
+                Plan::Renew => match self.renew().await {
                     Ok(()) => failures = 0,
                     Err(failure) => {
                         failures += 1;
@@ -350,10 +359,10 @@ impl Slot {
         }
     }
 
-    async fn renew(&self, exchange: &Arc<dyn Exchange>) -> Result<(), ExchangeFailure> {
+    async fn renew(&self) -> Result<(), ExchangeFailure> {
         self.progress.send_modify(|progress| progress.in_flight = true);
         let Ok(permit) = self.shared.permits.acquire().await else { return Err(removed().failure) };
-        let exchange = exchange.clone();
+        let exchange = self.exchange.lock().unwrap_or_else(PoisonError::into_inner).clone();
         // In a task of its own, so that even a panic in it is a failure like any other.
         let grant = AbortOnDropHandle::new(tokio::spawn(async move { exchange.exchange().await })).await;
         drop(permit);

@@ -58,6 +58,12 @@ impl Home {
         self
     }
 
+    /// The program's environment is empty.
+    pub fn without_variables(mut self) -> Home {
+        self.variables.clear();
+        self
+    }
+
     /// The first tenant's web API is a scripted peer.
     pub fn api_at(self, peer: SocketAddr) -> Home {
         self.variable("SOPROXY_SUPEROFFICE__UPSTREAM_HOSTS", &peer.to_string())

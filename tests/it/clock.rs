@@ -35,7 +35,9 @@ async fn a_clock_that_differs_is_corrected() {
         (SignedDuration::from_secs(30), 1, false),
         (SignedDuration::ZERO, 1, false),
     ] {
-        for twin in ["soap", "rest"] {
+        // The other twin shares all but the shape of the reply.
+        let twins = if skew == minutes(180) { &["soap", "rest"][..] } else { &["soap"] };
+        for twin in twins {
             let logs = Logs::capture();
             let (mut setup, hand) = Setup::new().set("renewal.prefetch", "false").set("superoffice.exchange", twin).manual_clock();
             setup.options.clock_skew = skew;

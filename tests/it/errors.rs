@@ -61,8 +61,19 @@ async fn one_of_each() -> BTreeMap<String, Message> {
     let bench = Setup::new().api_at(Peer::answering("").await.address).start().await;
     answers.push(ask(bench.proxy, get("/v1")).await);
     answers.push(overloaded().await);
+    answers.push(body_incomplete().await);
     answers.push(shutting_down(&bench).await);
     answers.into_iter().map(|answer| (answer.error().expect("an answer of the proxy's own").to_owned(), answer)).collect()
+}
+
+/// The caller says that it sends ten bytes, sends three, and nothing more.
+async fn body_incomplete() -> Message {
+    let (peer, _go_on) = held().await;
+    let bench = Setup::new().api_at(peer.address).start().await;
+    let mut wire = Wire::to(bench.proxy).await;
+    wire.say(format!("POST /{TENANT}/api/v1 HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\nnonsense\r\n"))
+        .await;
+    wire.answer().await
 }
 
 async fn overloaded() -> Message {

@@ -81,7 +81,7 @@ async fn a_soap_reply_is_read_by_namespace_and_local_name() {
     let usual = envelope(&granted(&token));
     let ns = "http://www.superoffice.com/superid/partnersystemuser/0.1";
     let prefixed = format!(
-        r#"<?xml version="1.0" encoding="utf-8"?><!-- x --><x:Envelope xmlns:x="http://schemas.xmlsoap.org/soap/envelope/"><x:Header><IsSuccessful xmlns="urn:other">false</IsSuccessful></x:Header><x:Body><p:AuthenticationResponse xmlns:p="{ns}"><p:IsSuccessful> 1 </p:IsSuccessful><p:Token>
+        r#"<?xml version="1.0" encoding="utf-8"?><!-- x --><x:Envelope xmlns:x="http://schemas.xmlsoap.org/soap/envelope/"><x:Header><IsSuccessful xmlns="urn:other">false</IsSuccessful></x:Header><x:Body><p:AuthenticationResponse xmlns:p="{ns}"><IsSuccessful xmlns="urn:other">false</IsSuccessful><p:IsSuccessful> 1 </p:IsSuccessful><p:Token>
             {token}
         </p:Token></p:AuthenticationResponse></x:Body></x:Envelope>"#
     );

@@ -5,8 +5,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
+use soproxy::app::App;
+use soproxy::clock::Clock;
+use soproxy::config::Config;
+use soproxy::sandbox::demo;
 use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 
 use crate::bench::{Bench, Setup, TENANT};
@@ -348,4 +352,29 @@ async fn a_broken_off_download_is_logged_as_such() {
     let record: Value = serde_json::from_str(log.lines().find(|line| line.contains("\"broken-1\"")).unwrap()).unwrap();
     assert_eq!((&record["broken_off"], &record["bytes"]), (&true.into(), &7.into()), "{record}");
     assert!(record["cause"].is_string(), "{record}");
+}
+
+// Listeners
+
+#[tokio::test]
+async fn every_listed_address_is_served_and_both_loopbacks_are_the_default() {
+    let settings = |listen: Option<&str>| {
+        let text = demo::proxy_toml("http://127.0.0.1:9", "127.0.0.1:0", "127.0.0.1:0");
+        let text = if listen.is_none() { text.replace("[listen]\naddress = \"127.0.0.1:0\"\n", "") } else { text };
+        let settings = listen.map(|listen| ("SOPROXY_LISTEN__ADDRESS".to_owned(), listen.to_owned()));
+        Config::parse(&text, std::path::Path::new("proxy.toml"), settings).unwrap()
+    };
+    let default: Vec<String> = settings(None).listen.addresses.iter().map(ToString::to_string).collect();
+    assert_eq!(default, ["127.0.0.1:8080", "[::1]:8080"]);
+    let app = App::build(settings(Some("127.0.0.1:0,[::1]:0")), Clock::system()).await.unwrap();
+    let (addresses, stop) = (app.addresses(), app.stop());
+    // A machine without IPv6 has the first alone.
+    assert!(addresses.len() == 2 || TcpListener::bind("[::1]:0").await.is_err(), "{addresses:?}");
+    let running = tokio::spawn(app.run());
+    for address in addresses {
+        let answer = ask(address, format!("GET /nobody/api HTTP/1.1\r\nHost: {address}\r\n\r\n")).await;
+        assert_eq!(answer.error(), Some("unknown_tenant"), "{address}");
+    }
+    stop.drain.cancel();
+    tokio::time::timeout(Duration::from_secs(5), running).await.expect("drained").unwrap();
 }

@@ -1,7 +1,10 @@
 //! The one integration binary: the real proxy over real sockets, against the sandbox and small scripted peers.
 
+#![allow(clippy::unwrap_used)]
+
 mod bench;
 mod binary;
+mod cli;
 mod clock;
 mod errors;
 mod exchange;
@@ -11,6 +14,7 @@ mod headers;
 mod lifecycle;
 mod login;
 mod logs;
+mod memory;
 mod peer;
 mod streaming;
 mod tickets;

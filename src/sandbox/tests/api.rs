@@ -147,9 +147,9 @@ async fn documents_large_and_small() {
     let entity = api(Method::GET, "Document/1", vec![]).await.json();
     assert_eq!(entity["ExtraFields"], json!({ "sandbox:contentLength": "13", "sandbox:contentSha256": hash(&small) }));
 
-    let bytes = vec![7; 3_000_000];
+    let bytes = vec![7; 5_000_000];
     assert_eq!(api(Method::PUT, "Document/2/Content", bytes.clone()).await.status, StatusCode::NO_CONTENT);
-    assert_eq!(api(Method::GET, "Document/2/Length", vec![]).await.text(), "3000000");
+    assert_eq!(api(Method::GET, "Document/2/Length", vec![]).await.text(), "5000000");
     let entity = api(Method::GET, "Document/2", vec![]).await.json();
     assert_eq!(entity["ExtraFields"]["sandbox:contentSha256"], hash(&bytes));
     assert_eq!(api(Method::GET, "Document/2/Content", vec![]).await.status, StatusCode::NOT_FOUND);
