@@ -9,7 +9,7 @@
 # the same order, by hand. What this cannot show is the default build image: the binary made here is a static glibc one.
 #
 # Debian's packages come from the mirror this machine uses (or MIRROR=…), crates through this machine's cargo. Everything
-# lives in one directory under TMPDIR (about 5 GB) and is gone at the end; the repository is only read.
+# lives in one directory under TMPDIR (about 3 GB) and is gone at the end; the repository is only read.
 #
 # LTO=fat builds exactly what the Dockerfile builds by default, and takes longer.
 set -euo pipefail
