@@ -82,7 +82,17 @@ impl Setup {
         let app = App::build(config, self.clock.clone()).await.unwrap();
         let (proxy, admin, live, stop) = (app.addresses()[0], app.admin_addresses().first().copied(), app.live(), app.stop());
         tokio::spawn(app.run());
-        Bench { sandbox, proxy, admin, live, stop, login_url, settings: self.settings, _sandbox: sandbox_stop.drop_guard() }
+        Bench {
+            sandbox,
+            proxy,
+            admin,
+            live,
+            stop,
+            login_url,
+            settings: self.settings,
+            clock: self.clock,
+            _sandbox: sandbox_stop.drop_guard(),
+        }
     }
 }
 
@@ -100,6 +110,7 @@ pub struct Bench {
     pub stop: Stop,
     pub login_url: String,
     pub settings: Vec<(String, String)>,
+    pub clock: Clock,
     _sandbox: DropGuard,
 }
 
