@@ -363,6 +363,23 @@ async fn healthcheck_tells_by_its_exit_code() {
     refused(&home.run_with(&["healthcheck"], &[("SOPROXY_ADMIN__ADDRESS", "off")]).await, 1, &["\"off\""]);
 }
 
+#[tokio::test]
+async fn healthcheck_asks_for_nothing_but_an_address() {
+    let home = Home::new().await;
+    let program = home.spawn(&["run"]);
+    let (_, admin) = program.addresses().await;
+    let address = admin.to_string();
+    good(home.run(&["healthcheck", "--address", &address]).await);
+    // What is wrong elsewhere in the file is no sign of ill health: the running proxy does not even know of it.
+    std::fs::remove_dir_all(home.path("secrets")).unwrap();
+    home.edit("proxy.toml", "[application]", "[applications]");
+    let variables = [("SOPROXY_ADMIN__ADDRESS", address.as_str())];
+    assert_eq!(home.run_with(&["check"], &variables).await.code, 2);
+    good(home.run_with(&["healthcheck"], &variables).await);
+    std::fs::remove_file(home.path("proxy.toml")).unwrap();
+    good(home.run_with(&["healthcheck"], &variables).await);
+}
+
 // completions and man
 
 #[tokio::test]

@@ -400,3 +400,21 @@ fn free_ports() -> [String; 3] {
     let listeners = [(); 3].map(|()| std::net::TcpListener::bind("127.0.0.1:0").unwrap());
     listeners.map(|listener| listener.local_addr().unwrap().to_string())
 }
+
+/// Whether SuperID words a refusal as `IsSuccessful=false` or as a fault is not known.
+#[tokio::test]
+async fn a_refusal_that_comes_as_a_fault_is_recognised_and_its_timestamp_retried() {
+    let fault = "<s:Envelope xmlns:s=\"http://schemas.xmlsoap.org/soap/envelope/\"><s:Body><s:Fault><faultcode>s:Client</faultcode>\
+                 <faultstring>Authorization error: InvalidTimestamp (6)</faultstring></s:Fault></s:Body></s:Envelope>";
+    let head = "HTTP/1.1 500 Internal Server Error\r\nContent-Type: text/xml\r\nConnection: close\r\nContent-Length";
+    let peer = Peer::answering(format!("{head}: {}\r\n\r\n{fault}", fault.len())).await;
+    let certificate = format!("{}/src/sandbox/keys/login.crt", env!("CARGO_MANIFEST_DIR"));
+    let setup = Setup::new().login_at(peer.address).set("superoffice.verification_keys.file", &certificate);
+    let bench = setup.set("renewal.prefetch", "false").start().await;
+    let answer = bench.get("/api/v1/Contact/1").await;
+    assert_eq!(answer.error(), Some("ticket_unavailable"));
+    let detail = answer.json()["detail"].as_str().unwrap().to_owned();
+    assert!(detail.contains("InvalidTimestamp") && detail.contains("clock"), "{detail}");
+    // The state endpoint is asked beside the first; two exchanges, the second at once.
+    assert_eq!(peer.connections(), 3);
+}

@@ -227,3 +227,15 @@ async fn the_proxys_own_errors_have_the_request_id_too() {
     let answer = ask(bench.proxy, format!("GET /{TENANT}/api/v1/x HTTP/1.1\r\nHost: evil.example\r\n\r\n")).await;
     assert_eq!(answer.json()["request_id"], answer.one("x-request-id").unwrap());
 }
+
+#[tokio::test]
+async fn a_post_without_a_body_says_so() {
+    let (peer, seen) = recorder(OK).await;
+    let bench = Setup::new().api_at(peer.address).start().await;
+    for (method, length) in [("POST", true), ("PUT", true), ("PATCH", true), ("GET", false), ("DELETE", false)] {
+        let answer = ask(bench.proxy, format!("{method} /{TENANT}/api/v1/x HTTP/1.1\r\nHost: localhost\r\n\r\n")).await;
+        assert_eq!(answer.status(), 200);
+        let request = seen.last();
+        assert_eq!(request.all("content-length"), if length { vec!["0"] } else { vec![] }, "{method}");
+    }
+}

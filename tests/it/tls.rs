@@ -63,6 +63,15 @@ async fn a_private_ca_is_trusted_when_it_is_named() {
 }
 
 #[tokio::test]
+async fn a_ca_that_is_named_later_heals_the_tenants_that_fail() {
+    let (bench, _front, _stop) = behind_tls(&[]).await;
+    assert_eq!(bench.get("/api/v1/User/currentPrincipal").await.error(), Some("ticket_unavailable"));
+    bench.live.apply(bench.config_with(&[("superoffice.ca_file", &vectors("ca.pem"))])).unwrap();
+    bench.generation(1).await;
+    assert_eq!(bench.get("/api/v1/User/currentPrincipal").await.status, 200);
+}
+
+#[tokio::test]
 async fn an_unknown_ca_is_not_trusted() {
     let (bench, _front, _stop) = behind_tls(&[]).await;
     let answer = bench.get("/api/v1/User/currentPrincipal").await;
