@@ -4,13 +4,16 @@ use std::fmt::Write as _;
 use std::process::ExitCode;
 use std::sync::{Mutex, PoisonError};
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use secrecy::ExposeSecret;
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
 use super::{CliError, find, say};
 use crate::app::Backplane;
 use crate::clock::Clock;
 use crate::config::{Config, Tenant};
+use crate::superoffice::CLAIM_PREFIX;
 use crate::superoffice::login::{LoginError, Step};
 use crate::superoffice::tenant::Granted;
 
@@ -106,35 +109,41 @@ impl Explainer {
             Step::Answer(answer) => {
                 let body = self.shown(&String::from_utf8_lossy(&answer.body));
                 let kind = answer.content_type().unwrap_or("no content type");
-                format!("4. reply             HTTP {}, {kind}\n{}", answer.status, indent(&body))
+                let claims = tokens(&String::from_utf8_lossy(&answer.body)).first().map(|token| self.claims(token)).unwrap_or_default();
+                format!("4. reply             HTTP {}, {kind}\n{}{claims}", answer.status, indent(&body))
             }
             Step::Skew(skew) => format!("   clock             the login service's is {:+} s from ours\n", skew.as_secs()),
             Step::Again => "   the timestamp was refused: once more, with the corrected time\n".to_owned(),
         }
     }
 
-    fn conclude(&self, granted: &Granted) -> String {
-        let claims = &granted.claims;
-        let mut text = "5. claims            signature, issuer, audience, tenant and times are good\n".to_owned();
-        let told = [
-            ("ctx", Some(claims.context.as_str())),
-            ("serial", Some(claims.serial.as_str())),
-            ("sub", claims.subject.as_deref()),
-            ("company_name", claims.company_name.as_deref()),
-            ("email", claims.email.as_deref()),
-            ("identityprovider", claims.identity_provider.as_deref()),
-            ("associateid", claims.associate_id.as_deref()),
-            ("netserver_url", claims.netserver_url.as_deref()),
-            ("webapi_url", claims.webapi_url.as_deref()),
-        ];
-        for (name, value) in told {
-            if let Some(value) = value {
-                let _ = writeln!(text, "      {name:<17}{value}");
-            }
+    /// What a token says of itself, before anything is verified: that is when one wants to see it.
+    fn claims(&self, token: &str) -> String {
+        let part = |at: usize| {
+            let bytes = URL_SAFE_NO_PAD.decode(token.split('.').nth(at)?).ok()?;
+            serde_json::from_slice::<Map<String, Value>>(&bytes).ok()
+        };
+        let (Some(header), Some(claims)) = (part(0), part(1)) else { return String::new() };
+        let mut text = "5. claims            as the token tells them, not yet verified\n".to_owned();
+        let header = header.iter().map(|(name, value)| (format!("{name} (header)"), value));
+        for (name, value) in header.chain(claims.iter().map(|(name, value)| (name.trim_start_matches(CLAIM_PREFIX).to_owned(), value))) {
+            let shown = match value {
+                Value::String(ticket) if name == "ticket" => shorten(ticket),
+                Value::String(value) => self.shown(value),
+                value => self.shown(&value.to_string()),
+            };
+            text.push_str(&indent(&format!("{name:<17} {shown}")));
         }
-        let _ = writeln!(text, "6. ticket            {}", shorten(claims.ticket.expose_secret()));
-        let _ = writeln!(text, "   web API of {}: {}", self.context, granted.grant.base);
         text
+    }
+
+    fn conclude(&self, granted: &Granted) -> String {
+        format!(
+            "   verified          signature, issuer, audience, tenant and times are good\n6. ticket            {}\n   web API of {}: {}\n",
+            shorten(granted.claims.ticket.expose_secret()),
+            self.context,
+            granted.grant.base
+        )
     }
 
     /// `text` with every secret shortened, also as XML and JSON escape it, and with every JWT shortened.
@@ -147,11 +156,8 @@ impl Explainer {
                 text = text.replace(form, &shorten(form));
             }
         }
-        let is_jwt_char = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-        let runs: Vec<String> =
-            text.split(|c| !is_jwt_char(c)).filter(|run| run.starts_with("eyJ") && run.len() > 40).map(str::to_owned).collect();
-        for run in runs {
-            text = text.replace(&run, &shorten(&run));
+        for token in tokens(&text) {
+            text = text.replace(&token, &shorten(&token));
         }
         text
     }
@@ -159,6 +165,12 @@ impl Explainer {
     fn secrets(&self) -> std::sync::MutexGuard<'_, Vec<String>> {
         self.secrets.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The JWTs in a text.
+fn tokens(text: &str) -> Vec<String> {
+    let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    text.split(|c| !fits(c)).filter(|run| run.starts_with("eyJ") && run.len() > 40).map(str::to_owned).collect()
 }
 
 /// Enough to recognise a secret by, never enough to use it.

@@ -83,7 +83,7 @@ pub fn proxy_toml(login_url: &str, listen: &str, admin: &str) -> String {
 }
 
 /// Writes a configuration for `soproxy run` against a sandbox at `login_url`: `proxy.toml`, keys and secrets.
-/// What is there already is never overwritten. On success, the files written.
+/// What is there already is never overwritten; what is there and is the same may stay. On success, all the files.
 pub fn write_config(dir: &Path, login_url: &str) -> io::Result<Vec<PathBuf>> {
     let file = |name: &str| format!("{{ file = \"{name}\" }}");
     let secrets = Secrets {
@@ -106,7 +106,13 @@ pub fn write_config(dir: &Path, login_url: &str) -> io::Result<Vec<PathBuf>> {
         ("secrets/Cust54321.privatekey.xml", SECOND_PRIVATE_KEY_XML, 0o600),
     ];
     // All of them before the first is written, so that a refusal leaves nothing behind.
-    if let Some(there) = files.iter().map(|(name, ..)| dir.join(name)).find(|path| path.symlink_metadata().is_ok()) {
+    let content = |text: &str| format!("{}\n", text.trim_end());
+    let same = |path: &Path, text: &str| std::fs::read(path).is_ok_and(|there| there == content(text).as_bytes());
+    let other = |(name, text, _): &(&str, &str, u32)| {
+        let path = dir.join(name);
+        (path.symlink_metadata().is_ok() && !same(&path, text)).then_some(path)
+    };
+    if let Some(there) = files.iter().find_map(other) {
         let text = format!("{} exists already, and is not overwritten: choose another directory", there.display());
         return Err(io::Error::new(io::ErrorKind::AlreadyExists, text));
     }
@@ -118,9 +124,9 @@ pub fn write_config(dir: &Path, login_url: &str) -> io::Result<Vec<PathBuf>> {
     let mut written = Vec::new();
     for (name, text, mode) in files {
         let path = dir.join(name);
-        create(&path, mode)
-            .and_then(|mut file| file.write_all(text.trim_end().as_bytes()).and_then(|()| file.write_all(b"\n")))
-            .map_err(named(&path))?;
+        if !same(&path, text) {
+            create(&path, mode).and_then(|mut file| file.write_all(content(text).as_bytes())).map_err(named(&path))?;
+        }
         written.push(path);
     }
     Ok(written)
@@ -212,6 +218,16 @@ mod tests {
             let mode = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o777;
             assert!(written[2..].iter().all(|path| mode(path) == 0o600));
         }
+    }
+
+    #[test]
+    fn the_same_files_may_be_there_already() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = write_config(dir.path(), "http://127.0.0.1:8090").unwrap();
+        std::fs::remove_file(dir.path().join("privatekey.xml")).unwrap();
+        assert_eq!(write_config(dir.path(), "http://127.0.0.1:8090").unwrap(), first);
+        assert!(dir.path().join("privatekey.xml").exists());
+        assert!(write_config(dir.path(), "http://127.0.0.1:8091").is_err(), "another login service is another proxy.toml");
     }
 
     #[test]

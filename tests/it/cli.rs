@@ -453,10 +453,12 @@ async fn the_sandbox_alone_a_written_configuration_and_run_fit_together() {
     for name in ["proxy.toml", "privatekey.xml", "secrets/Cust12345.token"] {
         assert!(output.stdout.contains(&format!("demo/{name}")) && home.path("demo").join(name).is_file(), "{output:?}");
     }
+    good(home.run(&write).await);
     let before = home.read("demo/proxy.toml");
+    home.write("demo/proxy.toml", before.clone() + "# mine\n");
     let again = home.run(&write).await;
     refused(&again, 1, &["demo/proxy.toml exists already", "not overwritten"]);
-    assert_eq!(home.read("demo/proxy.toml"), before);
+    assert_eq!(home.read("demo/proxy.toml"), before + "# mine\n");
 
     good(home.run(&["check", "--online", "--config", "demo/proxy.toml"]).await);
     let program = home.spawn(&["run", "--config", "demo/proxy.toml"]);
