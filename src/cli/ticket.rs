@@ -79,6 +79,9 @@ fn report(tenant: &Tenant, granted: &Granted) -> serde_json::Value {
     })
 }
 
+/// Claims that open something: the ticket, and system user tokens, also those of earlier approvals.
+const SECRET_CLAIMS: [&str; 2] = ["ticket", "system_token"];
+
 /// Tells the steps in the order and in the words of SuperOffice's own Node.js example.
 struct Explainer {
     context: String,
@@ -128,7 +131,10 @@ impl Explainer {
         let header = header.iter().map(|(name, value)| (format!("{name} (header)"), value));
         for (name, value) in header.chain(claims.iter().map(|(name, value)| (name.trim_start_matches(CLAIM_PREFIX).to_owned(), value))) {
             let shown = match value {
-                Value::String(ticket) if name == "ticket" => shorten(ticket),
+                Value::String(secret) if SECRET_CLAIMS.contains(&&*name) => shorten(secret),
+                Value::Array(secrets) if SECRET_CLAIMS.contains(&&*name) => {
+                    secrets.iter().map(|secret| shorten(secret.as_str().unwrap_or_default())).collect::<Vec<_>>().join(", ")
+                }
                 Value::String(value) => self.shown(value),
                 value => self.shown(&value.to_string()),
             };
@@ -207,5 +213,13 @@ mod tests {
         }
         assert!(shown.contains("<Token>eyJa…(128 characters)</Token>"), "{shown}");
         assert_eq!(shorten("short"), "…(5 characters)");
+        let claims =
+            json!({ "ticket": "7T:0123456789abcdef", "system_token": ["App-0ldApproval123", "R&D Sync 2.0-8k8Q7DmBgo"], "sub": "App" });
+        let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
+        let told = explainer.claims(&format!("{}.{}.x", part(&json!({ "alg": "RS256" })), part(&claims)));
+        assert!(told.contains("sub               App"), "{told}");
+        for hidden in ["abcdef", "0ldApproval", "8k8Q7DmBgo"] {
+            assert!(!told.contains(hidden), "{told}");
+        }
     }
 }
