@@ -253,8 +253,23 @@ impl Config {
     fn read(text: &str, file: &Path, label: String, env: &BTreeMap<String, String>, public: bool) -> Result<Config, Problems> {
         let (settings, sources, problems) = file::read(text, label, env).map_err(|problem| Problems(vec![problem]))?;
         let dir = file.parent().unwrap_or(Path::new(""));
-        assemble::assemble(settings, &sources, Secrets::new(dir, env), file, problems, public)
+        let mut config = assemble::assemble(settings, &sources, Secrets::new(dir, env), file, problems, public)?;
+        config.warnings.extend(env.keys().filter_map(|name| near_miss(name)));
+        Ok(config)
     }
+}
+
+/// A variable that would be a setting if it were written with two underscores. Only known keys are looked for: Kubernetes
+/// makes variables for a service called soproxy, too.
+fn near_miss(name: &str) -> Option<Problem> {
+    let rest = name.strip_prefix("SOPROXY_")?;
+    let meant = known_keys().into_iter().find(|(key, _)| key.replace('.', "_").eq_ignore_ascii_case(rest))?.0;
+    Some(Problem {
+        key: String::new(),
+        source: name.to_owned(),
+        what: "is not used".to_owned(),
+        hint: format!("section and key are separated by two underscores: SOPROXY_{}", meant.replace('.', "__").to_ascii_uppercase()),
+    })
 }
 
 /// This process's variables, but for those that are not UTF-8: none of them is a setting.

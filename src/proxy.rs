@@ -130,11 +130,16 @@ impl Proxy {
         let answered = self.send(outgoing.with(&ticket, body)?, &ticket, record).await;
         let mut response = answered.map_err(|error| overrun.limit().map_or(error, ProxyError::BodyTooLarge))?;
 
-        if response.status() == StatusCode::UNAUTHORIZED
-            && tenant.tickets.refused(&ticket, false) == Refusal::Renewing
-            && let Some(replay) = replay
-            && let Some(body) = replay.body().await
-        {
+        if response.status() == StatusCode::UNAUTHORIZED && tenant.tickets.refused(&ticket, false) == Refusal::Renewing {
+            let body = match replay {
+                Some(replay) => replay.body().await,
+                None => None,
+            };
+            let Some(body) = body else {
+                // The renewal goes on; the next request will be served.
+                record.cause = Some("the ticket was refused, and a body larger than upstream.replay_limit cannot be sent again".to_owned());
+                return Ok(answer(response));
+            };
             ticket = waited(tenant.tickets.newer_than(ticket.generation), record).await?;
             record.replayed = true;
             sent = self.common.clock.now();
@@ -148,21 +153,18 @@ impl Proxy {
         if accepted(response.status()) {
             tenant.tickets.used(&ticket, sent);
         }
-        headers::scrub(response.headers_mut());
-        // An HTTP/1.0 upstream is no reason to speak HTTP/1.0 to the caller.
-        *response.version_mut() = Version::HTTP_11;
-        Ok(response.map(|body| body.map_err(BoxError::from).boxed_unsync()))
+        Ok(answer(response))
     }
 
     /// Whether this request may be answered by us at all.
     fn admit(&self, parts: &Parts, ends: Ends) -> Result<(), ProxyError> {
+        if parts.method == Method::CONNECT || parts.method == Method::TRACE {
+            return Err(ProxyError::MethodNotAllowed);
+        }
         let refused = |error: crate::server::guard::Forbidden| ProxyError::ForbiddenOrigin(error.to_string());
         self.settings.guard.check(parts, ends.local.ip().to_canonical()).map_err(refused)?;
         if self.common.drain.is_cancelled() {
             return Err(ProxyError::ShuttingDown);
-        }
-        if parts.method == Method::CONNECT || parts.method == Method::TRACE {
-            return Err(ProxyError::MethodNotAllowed);
         }
         Ok(())
     }
@@ -187,6 +189,14 @@ impl Proxy {
             answered => answered,
         }
     }
+}
+
+/// Upstream's answer as the caller gets it.
+fn answer(mut response: Response<Incoming>) -> Response<Body> {
+    headers::scrub(response.headers_mut());
+    // An HTTP/1.0 upstream is no reason to speak HTTP/1.0 to the caller.
+    *response.version_mut() = Version::HTTP_11;
+    response.map(|body| body.map_err(BoxError::from).boxed_unsync())
 }
 
 /// What is sent upstream, but for the ticket and the body: it may have to be sent twice.

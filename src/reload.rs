@@ -7,6 +7,17 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::config::Config;
 
+/// For a process without a file to read: SIGHUP must not end it.
+pub fn ignore_hangup() -> io::Result<()> {
+    let mut hangup = signal(SignalKind::hangup())?;
+    tokio::spawn(async move {
+        while hangup.recv().await.is_some() {
+            tracing::info!("SIGHUP: there is no configuration file to read anew");
+        }
+    });
+    Ok(())
+}
+
 /// Listens for SIGHUP from now on, and hands each good configuration to `apply`.
 pub fn on_hangup<E: std::fmt::Display>(file: PathBuf, apply: impl Fn(Config) -> Result<(), E> + Send + 'static) -> io::Result<()> {
     let mut hangup = signal(SignalKind::hangup())?;

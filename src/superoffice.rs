@@ -298,7 +298,7 @@ impl SuperIdCode {
                 "the approval of the application on this tenant has expired: an administrator of the tenant must approve it again"
             }
             SuperIdCode::Denied => {
-                "the tenant denies the application access: check that the application is approved for this tenant and environment"
+                "the tenant denies the application access: check that client_secret is this application's, system_user_token this tenant's, and that the application is approved for this tenant and environment"
             }
             SuperIdCode::NeedsReapproval => {
                 "the application changed since it was approved: an administrator of the tenant must approve it again"

@@ -65,7 +65,7 @@ pub async fn run(file: &Path, online: bool) -> Result<ExitCode, CliError> {
     let admin = config.admin.iter().flat_map(|admin| &admin.addresses);
     for &address in config.listen.addresses.iter().chain(admin) {
         if let Err(error) = server::bind(&[address]).await {
-            eprintln!("warning: {error}; is soproxy running already?");
+            eprintln!("note: {error}: somebody listens there, perhaps soproxy itself");
         }
     }
     let addresses: Vec<String> = config.listen.addresses.iter().map(ToString::to_string).collect();

@@ -18,7 +18,7 @@ const LIMIT: Duration = Duration::from_secs(5);
 /// Arguments of `healthcheck`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Ask whether it is ready to serve, too
+    /// Ask whether it is ready: whether any tenant can be served
     #[arg(long)]
     ready: bool,
     /// The address of /livez and /readyz; by default the configuration says it

@@ -12,7 +12,7 @@ use super::{CliError, say, serve};
 use crate::app::App;
 use crate::config::Config;
 use crate::sandbox::{self, Faults, Options, Sandbox, demo};
-use crate::{log, shutdown};
+use crate::{log, reload, shutdown};
 
 /// Arguments of `sandbox`.
 #[derive(Debug, clap::Args)]
@@ -21,7 +21,7 @@ pub struct Args {
     #[arg(long)]
     only: bool,
     /// Write the proxy.toml, keys and secrets that `soproxy run` needs against it, and stop
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["only", "listen", "admin", "fault"])]
     write_config: Option<PathBuf>,
     /// Where the embedded SuperOffice Online listens
     #[arg(long, default_value = "127.0.0.1:8090", value_name = "ADDRESS")]
@@ -73,6 +73,7 @@ pub async fn run(args: Args) -> Result<ExitCode, CliError> {
         faults.latency = latency;
     }
     let options = Options { ticket_lifetime: args.ticket_lifetime, clock_skew: args.clock_skew, faults, ..Options::default() };
+    reload::ignore_hangup()?;
     let stop = CancellationToken::new();
     let bound = |error: std::io::Error| CliError::Other(format!("the sandbox cannot listen on {}: {error} (see --address)", args.address));
     let sandbox = sandbox::start(options, args.address, stop.clone()).await.map_err(bound)?;
@@ -103,7 +104,10 @@ fn proxy_config(args: &Args, login_url: &str) -> Result<Config, CliError> {
     let text = demo::proxy_toml(login_url, &args.listen.to_string(), &args.admin.to_string());
     let mut settings: Vec<(String, String)> = std::env::vars().filter(|(name, _)| applies(name)).collect();
     settings.push(("SOPROXY_RENEWAL__LIFETIME".to_owned(), format!("{}ms", args.ticket_lifetime.as_millis())));
-    Ok(Config::parse(&text, Path::new("sandbox.toml"), settings)?)
+    let mut config = Config::parse(&text, Path::new("sandbox.toml"), settings)?;
+    // The demo's own RSA-1024 key is on purpose.
+    config.warnings.retain(|warning| !warning.key.ends_with("private_key"));
+    Ok(config)
 }
 
 fn applies(variable: &str) -> bool {

@@ -93,6 +93,11 @@ impl<'a> Secrets<'a> {
         readable_by_others(&path).then_some(path)
     }
 
+    /// Whether a literal was probably meant to be `{ file = … }`.
+    pub fn names_a_file(&self, reference: &SecretRef) -> bool {
+        matches!(reference, SecretRef::Literal(text) if text.expose_secret().len() < 200 && self.dir.join(text.expose_secret()).is_file())
+    }
+
     fn credential(&self, name: &str) -> Result<PathBuf, SecretError> {
         if name.is_empty() || name.contains(['/', '\\']) || name == ".." {
             return Err(SecretError::CredentialName(name.to_owned()));

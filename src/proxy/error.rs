@@ -27,7 +27,7 @@ pub enum ProxyError {
     #[error("{0}")]
     BadTarget(&'static str),
     /// CONNECT or TRACE.
-    #[error("this method is not carried")]
+    #[error("this method is not carried; soproxy is no forward proxy: send plain requests for /{{contextId}}/api/… to it")]
     MethodNotAllowed,
     /// The request's body exceeds `max_body`.
     #[error("the request's body is larger than the {0} bytes that this proxy takes")]

@@ -273,7 +273,7 @@ impl Login {
         let received = self.clock.now().wall;
         let skew = theirs.duration_since(sent) / 2 + theirs.duration_since(received) / 2;
         if skew.abs() > LARGEST_SKEW {
-            tracing::warn!(login = %self.origin, skew = %skew, "the login service's Date is more than a day off ours and is not believed: check this machine's clock");
+            tracing::warn!(login = %self.origin, skew_seconds = skew.as_secs(), "the login service's Date is more than a day off ours and is not believed: check this machine's clock");
             return;
         }
         // `Date` has whole seconds, and how long the answer was on its way is not known: less than that is no skew.
@@ -281,7 +281,7 @@ impl Login {
         let skew = if skew.abs() < doubt { SignedDuration::ZERO } else { skew };
         let notable = skew.abs() > NOTABLE_SKEW;
         if notable && !self.skew_told.swap(true, Ordering::Relaxed) {
-            tracing::warn!(login = %self.origin, skew = %skew, "this machine's clock differs from the login service's; signing and validating with the corrected time. Set the clock right");
+            tracing::warn!(login = %self.origin, skew_seconds = skew.as_secs(), "this machine's clock differs from the login service's; signing and validating with the corrected time. Set the clock right");
         } else if !notable {
             self.skew_told.store(false, Ordering::Relaxed);
         }

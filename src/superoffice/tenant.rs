@@ -102,7 +102,7 @@ impl TenantLogin {
                 text.replace(secret, "[redacted]").replace(&escaped, "[redacted]")
             })
         };
-        ExchangeFailure { wire: hide(failure.wire), log: hide(failure.log) }
+        ExchangeFailure { wire: hide(failure.wire), log: hide(format!("{} ({})", failure.log, self.login.origin())) }
     }
 
     fn remembered(&self) -> std::sync::MutexGuard<'_, Option<AllowedBase>> {

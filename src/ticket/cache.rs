@@ -387,7 +387,8 @@ impl Slot {
         let now = self.shared.clock.now();
         let live = self.current.load().as_ref().is_some_and(|ticket| self.usable(ticket, now));
         let serving = if live { "the ticket in use goes on serving" } else { "no ticket: requests are answered 503" };
-        tracing::warn!(tenant = self.tenant, failures, retry_in = ?wait, "no new ticket: {failure}; {serving}");
+        let retry_in = Duration::from_millis(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));
+        tracing::warn!(tenant = self.tenant, failures, ?retry_in, "no new ticket: {failure}; {serving}");
         self.progress.send_replace(Progress { in_flight: false, failure: Some((failure, later(now, wait))) });
     }
 

@@ -235,13 +235,13 @@ async fn connect_and_trace_are_refused() {
         "CONNECT localhost:443 HTTP/1.1\r\nHost: localhost:443\r\n\r\n".to_owned(),
         format!("CONNECT {} HTTP/1.1\r\nHost: {}\r\n\r\n", peer.address, peer.address),
         "TRACE /Cust12345/api/v1/x HTTP/1.1\r\nHost: localhost\r\n\r\n".to_owned(),
+        // What a client does that takes soproxy for a forward proxy.
+        "CONNECT sod2.superoffice.com:443 HTTP/1.1\r\nHost: sod2.superoffice.com:443\r\n\r\n".to_owned(),
     ] {
         let answer = ask(bench.proxy, &request).await;
         assert_eq!((answer.status(), answer.error()), (405, Some("method_not_allowed")), "{request}");
         assert!(answer.one("allow").is_some_and(|allow| allow.contains("GET") && !allow.contains("CONNECT") && !allow.contains("TRACE")));
     }
-    let answer = ask(bench.proxy, "CONNECT evil.example:443 HTTP/1.1\r\nHost: evil.example:443\r\n\r\n").await;
-    assert_eq!(answer.error(), Some("forbidden_origin"));
     assert_eq!((seen.count(), peer.connections()), (0, 0));
 }
 

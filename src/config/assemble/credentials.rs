@@ -55,7 +55,8 @@ impl Assembly<'_> {
         };
         self.look_at(key, reference);
         let bytes = self.secrets.bytes(reference).map_err(|error| self.problem(key, error.to_string(), error.hint())).ok()?;
-        let hint = "needed is the application's private key as <RSAKeyValue> XML or as PEM (PKCS#1, PKCS#8)";
+        let hint =
+            "private_key is the application's own key, as <RSAKeyValue> XML or PEM; private_key_passphrase opens it if it is encrypted";
         let place = match reference {
             SecretRef::File(path) => format!("{}: ", path.display()),
             _ => String::new(),
@@ -77,6 +78,9 @@ impl Assembly<'_> {
     /// Notes where a secret stands in the open.
     fn look_at(&mut self, key: &str, reference: &SecretRef) {
         self.literals |= matches!(reference, SecretRef::Literal(_)) && self.sources.in_file(key);
+        if self.secrets.names_a_file(reference) {
+            self.warn(key, "is the name of a file, and is taken for the secret itself", "for what is in the file, write { file = \"…\" }");
+        }
         if let Some(path) = self.secrets.exposed(reference)
             && self.exposed.insert(path.clone())
         {

@@ -13,6 +13,18 @@ use crate::superoffice::origin::UpstreamHosts;
 const HOUR: Duration = Duration::from_secs(3600);
 
 #[test]
+fn near_misses_are_warned_about() {
+    let warned = |name: &str| works(&[], &[(name, "x")]).warnings.iter().any(|warning| warning.source == name);
+    assert!(warned("SOPROXY_LISTEN_ADDRESS"));
+    for harmless in ["SOPROXY_PORT", "SOPROXY_SERVICE_HOST", "SOPROXY_ADMIN_SERVICE_HOST", "SOPROXY_CONFIG", "SOPROXY_LISTEN"] {
+        assert!(!warned(harmless), "{harmless}");
+    }
+    // A path where the secret itself is expected.
+    let warnings = works(&[("application", "client_secret", "\"Cargo.toml\"")], &[]).warnings;
+    assert!(warnings.iter().any(|warning| warning.key == "application.client_secret" && warning.hint.contains("{ file =")), "{warnings:?}");
+}
+
+#[test]
 fn defaults() {
     let config = works(&[], &[]);
     assert_eq!(config.warnings, []);

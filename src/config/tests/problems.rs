@@ -37,7 +37,7 @@ fn bad_values_say_what_is_wrong_and_what_to_write() {
         ("application", "client_secret", "\"a\\nb\"", "a line break or another control character", "one line"),
         ("application", "private_key", "{ file = \"gone.xml\" }", "gone.xml does not exist", "relative to"),
         ("application", "private_key", "{ file = \"src\" }", "src cannot be read", "readable file"),
-        ("application", "private_key", "{ file = \"Cargo.toml\" }", "Cargo.toml: ", "<RSAKeyValue>"),
+        ("application", "private_key", "{ file = \"Cargo.toml\" }", "Cargo.toml: ", "private_key_passphrase"),
         ("application", "private_key_passphrase", "{ env = \"NOPE\" }", "NOPE is not set", "set NOPE"),
         ("listen", "address", "\"localhost:8080\"", "\"localhost:8080\" is no IP address with a port", "127.0.0.1:8080"),
         ("listen", "address", "8080", "must be a string or a list of strings, not a number", "127.0.0.1:8080"),
