@@ -20,6 +20,11 @@ pub struct Moment {
 }
 
 impl Moment {
+    /// The moment `by` from here, on both clocks.
+    pub fn later(self, by: Duration) -> Moment {
+        Moment { mono: self.mono + by, wall: self.wall + by }
+    }
+
     /// How long ago `earlier` was: the larger of what the two clocks say, never negative.
     pub fn since(self, earlier: Moment) -> Duration {
         let mono = self.mono.saturating_sub(earlier.mono);

@@ -5,27 +5,22 @@
 //! cancels nothing. The task looks at *levels* (is there a ticket, is its generation invalidated, is it wanted, is it due),
 //! never at edges: a wake-up too many does nothing.
 
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+mod brake;
+mod mark;
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
-use jiff::Timestamp;
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::AbortOnDropHandle;
 
-use super::{Exchange, ExchangeFailure, Plan, Policy, Tenure, Ticket, backoff, brake};
+use self::brake::{Brake, Verdict};
+use self::mark::UseMark;
+use super::{Exchange, ExchangeFailure, Plan, Policy, Tenure, Ticket, backoff};
 use crate::clock::{Clock, Moment};
-
-/// A ticket younger than this is not doubted when upstream answers 401.
-const UNDOUBTED: Duration = Duration::from_secs(2);
-
-/// How many renewals that 401s caused, and that were the cure, go without a pause.
-const CURES: u32 = 3;
-
-/// After this long without a 401, the next one is the first again.
-const QUIET: Duration = Duration::from_secs(900);
 
 /// The renewing task looks at the clocks at least this often, so that it notices a suspend.
 const LOOK_AGAIN: Duration = Duration::from_secs(30);
@@ -116,21 +111,6 @@ struct Progress {
     failure: Option<(ExchangeFailure, Moment)>,
 }
 
-/// Keeps 401s from becoming a storm of exchanges: each renewal that a 401 caused is followed by a longer pause. Only the
-/// first few are forgiven when the replayed request shows that renewing was the cure (else a web API of which one server
-/// always says 401 would cost an exchange per call), and only a quiet time makes the next one the first again.
-#[derive(Debug, Default)]
-struct Brake {
-    /// No 401 causes a renewal before this.
-    until: Option<Moment>,
-    /// Renewals that 401s caused since the last quiet time.
-    renewals: u32,
-    /// The last 401, believed or not.
-    last: Option<Moment>,
-    /// The newest fresh ticket that was refused.
-    refused_generation: u64,
-}
-
 impl Tickets {
     /// Starts the renewing task of one tenant. With `prefetch` it fetches a ticket at once, else on the first request.
     pub fn start(tenant: &str, exchange: Arc<dyn Exchange>, shared: Shared, prefetch: bool) -> Tickets {
@@ -200,10 +180,7 @@ impl Tickets {
 
     /// The replay after a 401 was accepted: renewing was the cure, so the next 401 may be believed at once.
     pub fn cured(&self) {
-        let mut state = self.slot.brake();
-        if state.renewals <= CURES {
-            state.until = None;
-        }
+        self.slot.brake().cured();
     }
 
     /// Renews in another way from now on; the ticket in use stays.
@@ -283,32 +260,26 @@ impl Slot {
             return Refusal::Renewing;
         }
         let accepted_before = self.accepted.load(Ordering::Relaxed) >= ticket.generation;
-        if accepted_before && state.last.is_none_or(|last| now.since(last) > QUIET) {
-            *state = Brake { refused_generation: state.refused_generation, ..Brake::default() };
+        match state.judge(ticket, accepted_before, replay, now) {
+            Verdict::Believe => {
+                self.invalidated.fetch_max(ticket.generation, Ordering::AcqRel);
+                drop(state);
+                tracing::info!(tenant = self.tenant, generation = ticket.generation, "upstream answered 401: renewing the ticket");
+                self.wake.notify_one();
+                Refusal::Renewing
+            }
+            Verdict::Fresh(pause) => {
+                drop(state);
+                tracing::warn!(
+                    tenant = self.tenant,
+                    generation = ticket.generation,
+                    ?pause,
+                    "upstream answers 401 to a fresh ticket too: no further renewal because of a 401 for now. Is client_secret right, and may this application use this part of the web API?"
+                );
+                Refusal::Stands
+            }
+            Verdict::Stands => Refusal::Stands,
         }
-        state.last = Some(now);
-        if ticket.after_refusal && (replay || !accepted_before) && state.refused_generation < ticket.generation {
-            state.refused_generation = ticket.generation;
-            let pause = brake(state.renewals.max(1));
-            state.until = Some(later(now, pause));
-            drop(state);
-            tracing::warn!(
-                tenant = self.tenant, generation = ticket.generation, pause = ?pause,
-                "upstream answers 401 to a fresh ticket too: no further renewal because of a 401 for now. Is client_secret right, and may this application use this part of the web API?"
-            );
-            return Refusal::Stands;
-        }
-        let braked = state.until.is_some_and(|until| now.mono < until.mono);
-        if replay || braked || now.since(ticket.issued) < UNDOUBTED {
-            return Refusal::Stands;
-        }
-        state.renewals += 1;
-        state.until = Some(later(now, brake(state.renewals)));
-        self.invalidated.fetch_max(ticket.generation, Ordering::AcqRel);
-        drop(state);
-        tracing::info!(tenant = self.tenant, generation = ticket.generation, "upstream answered 401: renewing the ticket");
-        self.wake.notify_one();
-        Refusal::Renewing
     }
 
     fn brake(&self) -> std::sync::MutexGuard<'_, Brake> {
@@ -389,12 +360,12 @@ impl Slot {
         let serving = if live { "the ticket in use goes on serving" } else { "no ticket: requests are answered 503" };
         let retry_in = Duration::from_millis(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));
         tracing::warn!(tenant = self.tenant, failures, ?retry_in, "no new ticket: {failure}; {serving}");
-        self.progress.send_replace(Progress { in_flight: false, failure: Some((failure, later(now, wait))) });
+        self.progress.send_replace(Progress { in_flight: false, failure: Some((failure, now.later(wait))) });
     }
 
     /// The tenant is gone from the configuration: nobody shall wait for its ticket.
     fn give_up(&self) {
-        let retry_at = later(self.shared.clock.now(), Duration::from_secs(1));
+        let retry_at = self.shared.clock.now().later(Duration::from_secs(1));
         self.progress.send_replace(Progress { in_flight: false, failure: Some((removed().failure, retry_at)) });
     }
 
@@ -404,10 +375,8 @@ impl Slot {
         let current = self.current.load_full();
         let ticket = current.as_ref().filter(|ticket| !self.run_out(ticket, now));
         let state = self.brake();
-        let refused_now = ticket.is_some_and(|ticket| {
-            state.refused_generation == ticket.generation && self.accepted.load(Ordering::Relaxed) < ticket.generation
-        });
-        let until = state.until.map_or(Duration::ZERO, |until| until.mono.saturating_sub(now.mono));
+        let never_accepted = |ticket: &Arc<Ticket>| self.accepted.load(Ordering::Relaxed) < ticket.generation;
+        let refused = ticket.filter(|ticket| state.refused(ticket) && never_accepted(ticket)).map(|_| state.pause(now));
         let rejected = self.invalidated.load(Ordering::Relaxed);
         Status {
             ticket: ticket.filter(|ticket| ticket.generation > rejected).map(|ticket| (ticket.generation, now.since(ticket.issued))),
@@ -416,49 +385,14 @@ impl Slot {
             failure: progress
                 .failure
                 .map(|(failure, retry_at)| Unavailable { failure, retry_after: retry_at.mono.saturating_sub(now.mono) }),
-            refused: refused_now.then_some(until),
+            refused,
         }
     }
-}
-
-fn later(now: Moment, by: Duration) -> Moment {
-    Moment { mono: now.mono + by, wall: now.wall + by }
 }
 
 fn removed() -> Unavailable {
     let text = "this tenant was removed from the configuration".to_owned();
     Unavailable { failure: ExchangeFailure { wire: text.clone(), log: text }, retry_after: Duration::from_secs(1) }
-}
-
-/// The last accepted use, both clocks in whole milliseconds, without a lock. The two halves may come from two uses that
-/// happened at once; they differ by less than anybody can measure.
-#[derive(Debug)]
-struct UseMark {
-    mono: AtomicU64,
-    wall: AtomicI64,
-}
-
-impl Default for UseMark {
-    fn default() -> UseMark {
-        UseMark { mono: AtomicU64::new(0), wall: AtomicI64::new(0) }
-    }
-}
-
-impl UseMark {
-    fn get(&self) -> Option<Moment> {
-        let mono = self.mono.load(Ordering::Relaxed);
-        let wall = Timestamp::from_millisecond(self.wall.load(Ordering::Relaxed)).unwrap_or(Timestamp::UNIX_EPOCH);
-        // Zero means never; a use in the first millisecond of the process is counted as one in the second.
-        (mono > 0).then(|| Moment { mono: Duration::from_millis(mono), wall })
-    }
-
-    fn set(&self, moment: Moment) {
-        // Both rounded up, so that a use right after the ticket was issued is not thought to be before it.
-        let mono = u64::try_from(moment.mono.as_millis()).unwrap_or(u64::MAX).saturating_add(1);
-        // A slow request that was sent long ago does not make a later use undone.
-        self.mono.fetch_max(mono, Ordering::Relaxed);
-        self.wall.fetch_max(moment.wall.as_millisecond().saturating_add(1), Ordering::Relaxed);
-    }
 }
 
 #[cfg(test)]

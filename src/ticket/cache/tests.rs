@@ -4,7 +4,9 @@ use std::pin::Pin;
 use std::sync::atomic::AtomicUsize;
 
 use http::HeaderValue;
+use jiff::Timestamp;
 
+use super::brake::CURES;
 use super::*;
 use crate::clock::Hand;
 use crate::superoffice::origin::UpstreamHosts;
@@ -464,15 +466,4 @@ async fn a_removed_tenant_keeps_nobody_waiting() {
     settle().await;
     drop(bench.tickets);
     assert!(waiter.await.unwrap().unwrap_err().failure.wire.contains("removed"));
-}
-
-#[test]
-fn the_last_use_is_kept_on_both_clocks() {
-    let mark = UseMark::default();
-    assert!(mark.get().is_none());
-    let moment = Moment { mono: Duration::from_millis(1234), wall: Timestamp::from_millisecond(5678).unwrap() };
-    mark.set(moment);
-    let kept = mark.get().unwrap();
-    assert!(kept.mono >= moment.mono && kept.wall >= moment.wall);
-    assert!(kept.since(moment) <= Duration::from_millis(1));
 }
