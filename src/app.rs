@@ -91,6 +91,14 @@ struct Wired {
     tenants: Vec<Arc<Tenant>>,
 }
 
+/// What is made of one tenant's settings.
+pub struct Wiring {
+    /// Its way to a ticket.
+    pub login: TenantLogin,
+    /// Its client secret for `SO-AppToken`, sensitive.
+    pub app_token: HeaderValue,
+}
+
 /// The ways out that tenants share: the client for the web API, the one for SuperOffice's own services, and the login
 /// services by their settings.
 pub struct Backplane {
@@ -130,16 +138,17 @@ impl Backplane {
         &self.upstream
     }
 
-    /// One tenant's way to a ticket. Tenants of one login service share what is known of it.
-    pub fn tenant(&mut self, config: &Config, tenant: &config::Tenant) -> Result<TenantLogin, StartError> {
+    /// Wires one tenant. Tenants of one login service share what is known of it.
+    pub fn tenant(&mut self, config: &Config, tenant: &config::Tenant) -> Result<Wiring, StartError> {
+        let unfit = |what: String| StartError::Tenant { tenant: tenant.name.clone(), what };
         let hosts = &config.superoffice.upstream_hosts;
-        let refused = |error: crate::superoffice::origin::OriginRefused| StartError::Tenant {
-            tenant: tenant.name.clone(),
-            what: format!("api_url: {error}"),
-        };
-        let api_url = tenant.api_url.clone().map(|base| hosts.allow(base).map_err(refused)).transpose()?;
-        let login = self.login(config, tenant);
-        Ok(TenantLogin::new(credentials(tenant), login, hosts.clone(), api_url))
+        let api_url = tenant.api_url.clone().map(|base| hosts.allow(base)).transpose();
+        let api_url = api_url.map_err(|error| unfit(format!("api_url: {error}")))?;
+        let mut app_token = HeaderValue::from_str(tenant.client_secret.expose_secret())
+            .map_err(|_| unfit("client_secret holds characters that no header can carry".to_owned()))?;
+        app_token.set_sensitive(true);
+        let login = TenantLogin::new(credentials(tenant), self.login(config, tenant), hosts.clone(), api_url);
+        Ok(Wiring { login, app_token })
     }
 
     fn login(&mut self, config: &Config, tenant: &config::Tenant) -> Arc<Login> {
@@ -194,7 +203,6 @@ impl App {
         let listen = config.listen.clone();
         let started =
             Started { listen: listen.clone(), admin: config.admin.clone(), renewal: config.renewal.clone(), log: config.log.clone() };
-        let common_parts = (Arc::new(Semaphore::new(listen.max_requests)), stop.drain.clone());
         let shared = Shared {
             policy: config.renewal.policy.clone(),
             clock: clock.clone(),
@@ -204,8 +212,12 @@ impl App {
         let backplane = Backplane::new(&config, clock.clone())?;
         let mut wired = Wired { backplane, shared, config, tenants: Vec::new() };
         wired.tenants = wired.wire_all(None)?;
-        let common =
-            Common { upstream: wired.backplane.upstream.clone(), clock: clock.clone(), in_flight: common_parts.0, drain: common_parts.1 };
+        let common = Common {
+            upstream: wired.backplane.upstream.clone(),
+            clock: clock.clone(),
+            in_flight: Arc::new(Semaphore::new(listen.max_requests)),
+            drain: stop.drain.clone(),
+        };
         let proxy = Arc::new(ArcSwap::from_pointee(wired.snapshot(common)));
         let admin = Admin::new(proxy.clone(), admin_guard);
         let live = Live(Arc::new(LiveParts { proxy, clock, started, wired: Mutex::new(wired) }));
@@ -312,14 +324,9 @@ impl Wired {
         let mut ready = Vec::with_capacity(self.config.tenants.len());
         for tenant in &self.config.tenants {
             let kept = before.and_then(|before| before.tickets_of(tenant));
-            let app_token = HeaderValue::from_str(tenant.client_secret.expose_secret()).map_err(|_| StartError::Tenant {
-                tenant: tenant.name.clone(),
-                what: "client_secret holds characters that no header can carry".to_owned(),
-            })?;
-            ready.push((tenant, app_token, kept, self.backplane.tenant(&self.config, tenant)?));
+            ready.push((tenant, kept, self.backplane.tenant(&self.config, tenant)?));
         }
-        let start = |(tenant, mut app_token, kept, login): (&config::Tenant, HeaderValue, Option<Arc<Tickets>>, TenantLogin)| {
-            app_token.set_sensitive(true);
+        let start = |(tenant, kept, Wiring { login, app_token }): (&config::Tenant, Option<Arc<Tickets>>, Wiring)| {
             let login = Arc::new(login);
             let tickets = match kept {
                 Some(tickets) => {

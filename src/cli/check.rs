@@ -8,19 +8,18 @@ use std::time::Instant;
 
 use http::header::{ACCEPT, HeaderMap, HeaderValue};
 use http::{Method, Request};
-use secrecy::ExposeSecret;
 use serde_json::Value;
 use tokio::sync::Semaphore;
 
 use super::{CliError, say};
-use crate::app::Backplane;
+use crate::app::{Backplane, Wiring};
 use crate::body::empty;
 use crate::clock::Clock;
 use crate::config::{Config, Tenant};
 use crate::proxy::{headers, target};
 use crate::server;
 use crate::superoffice::http::Caller;
-use crate::superoffice::tenant::{Granted, TenantLogin};
+use crate::superoffice::tenant::Granted;
 use crate::ticket::Ticket;
 
 /// How many tenants are tried at once.
@@ -28,18 +27,18 @@ const AT_ONCE: usize = 8;
 
 /// Loads the configuration, wires every tenant, and with `online` tries each one.
 pub async fn run(file: &Path, online: bool) -> Result<ExitCode, CliError> {
-    let config = Arc::new(Config::load(file)?);
+    let config = Config::load(file)?;
     super::log_warnings()?;
     let mut backplane = Backplane::new(&config, Clock::system())?;
     let caller = Caller::new(backplane.upstream().clone(), config.upstream.response_timeout);
     let places = Arc::new(Semaphore::new(AT_ONCE));
     let mut trying = Vec::new();
-    for at in 0..config.tenants.len() {
-        let login = backplane.tenant(&config, &config.tenants[at])?;
-        let (config, caller, places) = (config.clone(), caller.clone(), places.clone());
+    for tenant in &config.tenants {
+        let wiring = backplane.tenant(&config, tenant)?;
+        let (caller, places) = (caller.clone(), places.clone());
         trying.push(tokio::spawn(async move {
             let _place = places.acquire().await;
-            if online { Some(try_out(&config.tenants[at], &login, &caller).await) } else { None }
+            if online { Some(try_out(&wiring, &caller).await) } else { None }
         }));
     }
     let mut rows = vec![heading(online)];
@@ -80,14 +79,14 @@ struct Outcome {
 }
 
 /// One exchange, one call.
-async fn try_out(tenant: &Tenant, login: &TenantLogin, caller: &Caller) -> Outcome {
+async fn try_out(wiring: &Wiring, caller: &Caller) -> Outcome {
     let started = Instant::now();
-    let granted = match login.obtain(&|_| {}).await {
+    let granted = match wiring.login.obtain(&|_| {}).await {
         Ok(granted) => granted,
         Err(failure) => return Outcome { cells: ["FAILED".to_owned(), "not tried".to_owned()], failure: Some(failure.log) },
     };
     let exchange = format!("ok, {} ms", started.elapsed().as_millis());
-    match call(caller, tenant, granted).await {
+    match call(caller, &wiring.app_token, granted).await {
         Ok(called) => Outcome { cells: [exchange, called], failure: None },
         Err(failure) => Outcome { cells: [exchange, "FAILED".to_owned()], failure: Some(failure) },
     }
@@ -107,7 +106,7 @@ fn key(tenant: &Tenant) -> String {
 }
 
 /// One `User/currentPrincipal`: any 2xx is good.
-async fn call(caller: &Caller, tenant: &Tenant, granted: Granted) -> Result<String, String> {
+async fn call(caller: &Caller, app_token: &HeaderValue, granted: Granted) -> Result<String, String> {
     let ticket = Ticket {
         authorization: granted.grant.authorization,
         base: granted.grant.base,
@@ -115,11 +114,9 @@ async fn call(caller: &Caller, tenant: &Tenant, granted: Granted) -> Result<Stri
         issued: Clock::system().now(),
         after_refusal: false,
     };
-    let app_token =
-        HeaderValue::from_str(tenant.client_secret.expose_secret()).map_err(|_| "client_secret cannot be sent in a header".to_owned())?;
     let mut lines = HeaderMap::new();
     lines.insert(ACCEPT, HeaderValue::from_static("application/json"));
-    headers::inject(&mut lines, &ticket, &app_token);
+    headers::inject(&mut lines, &ticket, app_token);
     let mut request = Request::new(empty());
     *request.method_mut() = Method::GET;
     *request.uri_mut() = target::upstream_uri(&ticket.base, "/v1/User/currentPrincipal", None).map_err(|error| error.to_string())?;

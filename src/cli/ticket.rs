@@ -34,7 +34,7 @@ pub struct Args {
 pub async fn run(config: &Config, args: Args) -> Result<ExitCode, CliError> {
     let tenant = find(config, &args.tenant)?;
     super::log_warnings()?;
-    let login = Backplane::new(config, Clock::system())?.tenant(config, tenant)?;
+    let login = Backplane::new(config, Clock::system())?.tenant(config, tenant)?.login;
     let explainer = Explainer::new(tenant);
     let granted = match args.explain {
         true => login.obtain(&|step| eprint!("{}", explainer.tell(&step))).await,

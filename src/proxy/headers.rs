@@ -38,9 +38,11 @@ pub fn strip(headers: &mut HeaderMap) {
 }
 
 fn is_ours_alone(name: &str) -> bool {
-    let folded = name.replace('_', "-");
-    matches!(folded.as_str(), "authorization" | "so-apptoken" | "host" | "forwarded" | "x-original-url" | "x-rewrite-url")
-        || folded.starts_with("x-forwarded-")
+    if name.contains('_') {
+        return is_ours_alone(&name.replace('_', "-"));
+    }
+    matches!(name, "authorization" | "so-apptoken" | "host" | "forwarded" | "x-original-url" | "x-rewrite-url")
+        || name.starts_with("x-forwarded-")
 }
 
 /// Sets what goes upstream with every request: the ticket, the client secret, and our line in `Via`.

@@ -10,7 +10,7 @@ use tokio::net::TcpListener;
 use tokio::sync::Notify;
 
 use crate::bench::{Bench, Setup, TENANT};
-use crate::peer::{Peer, read_request};
+use crate::peer::Peer;
 use crate::wire::{Message, OK, Wire, ask, assert_no_secret, recorder};
 
 fn get(path: &str) -> String {
@@ -19,18 +19,7 @@ fn get(path: &str) -> String {
 
 /// A peer that answers each request only when told to.
 async fn held() -> (Peer, Arc<Notify>) {
-    let go_on = Arc::new(Notify::new());
-    let gate = go_on.clone();
-    let peer = Peer::start(move |_, mut stream| {
-        let gate = gate.clone();
-        async move {
-            read_request(&mut stream).await;
-            gate.notified().await;
-            Wire::of(stream).say(OK).await;
-        }
-    })
-    .await;
-    (peer, go_on)
+    Peer::gated("", OK).await
 }
 
 /// One answer of each code, by whatever brings it about.

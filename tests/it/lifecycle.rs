@@ -9,30 +9,17 @@ use soproxy::app::App;
 use soproxy::clock::Clock;
 use soproxy::config::Config;
 use soproxy::sandbox::demo;
-use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 
 use crate::bench::{Bench, Setup, TENANT};
 use crate::binary::{Home, get};
-use crate::peer::{Peer, read_request};
+use crate::peer::Peer;
 use crate::wire::{OK, Wire, ask, assert_no_secret, recorder};
 
 /// A peer whose answers stop in the middle until told to go on.
 async fn slow_download() -> (Peer, Arc<Notify>) {
-    let go_on = Arc::new(Notify::new());
-    let gate = go_on.clone();
-    let peer = Peer::start(move |_, mut stream| {
-        let gate = gate.clone();
-        async move {
-            read_request(&mut stream).await;
-            stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nfirst").await.unwrap();
-            gate.notified().await;
-            let _ = stream.write_all(b" rest").await;
-        }
-    })
-    .await;
-    (peer, go_on)
+    Peer::gated("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nfirst", " rest").await
 }
 
 /// A download that has begun.

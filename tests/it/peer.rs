@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 /// A listener that hands each connection to a script. Dropping it stops it.
@@ -44,6 +45,23 @@ impl Peer {
             }
         })
         .await
+    }
+
+    /// Answers each connection's request with `first`, and with `rest` when told to go on; then closes.
+    pub async fn gated(first: &'static str, rest: &'static str) -> (Peer, Arc<Notify>) {
+        let go_on = Arc::new(Notify::new());
+        let gate = go_on.clone();
+        let peer = Peer::start(move |_, mut stream| {
+            let gate = gate.clone();
+            async move {
+                read_request(&mut stream).await;
+                let _ = stream.write_all(first.as_bytes()).await;
+                gate.notified().await;
+                let _ = stream.write_all(rest.as_bytes()).await;
+            }
+        })
+        .await;
+        (peer, go_on)
     }
 
     /// How many connections there were.

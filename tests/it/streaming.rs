@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::mpsc;
 
 use crate::bench::{Setup, TENANT};
 use crate::peer::{Peer, read_request};
@@ -16,21 +16,11 @@ fn get(version: &str) -> String {
 
 #[tokio::test]
 async fn the_first_bytes_of_an_answer_arrive_before_the_rest_exists() {
-    for framing in ["Transfer-Encoding: chunked\r\n", "Content-Length: 11\r\n"] {
-        let go_on = Arc::new(Notify::new());
-        let gate = go_on.clone();
-        let peer = Peer::start(move |_, mut stream| {
-            let gate = gate.clone();
-            async move {
-                read_request(&mut stream).await;
-                let chunked = framing.contains("chunked");
-                let (first, second) = if chunked { ("6\r\nfirst \r\n", "5\r\nrest!\r\n0\r\n\r\n") } else { ("first ", "rest!") };
-                stream.write_all(format!("HTTP/1.1 200 OK\r\n{framing}\r\n{first}").as_bytes()).await.unwrap();
-                gate.notified().await;
-                stream.write_all(second.as_bytes()).await.unwrap();
-            }
-        })
-        .await;
+    for (first, rest) in [
+        ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n6\r\nfirst \r\n", "5\r\nrest!\r\n0\r\n\r\n"),
+        ("HTTP/1.1 200 OK\r\nContent-Length: 11\r\n\r\nfirst ", "rest!"),
+    ] {
+        let (peer, go_on) = Peer::gated(first, rest).await;
         let bench = Setup::new().api_at(peer.address).start().await;
         let mut wire = Wire::to(bench.proxy).await;
         wire.say(get("1.1")).await;
