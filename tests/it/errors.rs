@@ -50,6 +50,9 @@ async fn one_of_each() -> BTreeMap<String, Message> {
     let bench = Setup::new().api_at(Peer::answering("").await.address).start().await;
     answers.push(ask(bench.proxy, get("/v1")).await);
     answers.push(overloaded().await);
+    answers.push(too_many_connections().await);
+    answers.push(uri_too_long().await);
+    answers.push(body_timeout().await);
     answers.push(body_incomplete().await);
     answers.push(shutting_down(&bench).await);
     answers.into_iter().map(|answer| (answer.error().expect("an answer of the proxy's own").to_owned(), answer)).collect()
@@ -63,6 +66,32 @@ async fn body_incomplete() -> Message {
     wire.say(format!("POST /{TENANT}/api/v1 HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\nnonsense\r\n"))
         .await;
     wire.answer().await
+}
+
+async fn too_many_connections() -> Message {
+    let (peer, _) = recorder(OK).await;
+    let bench = Setup::new().api_at(peer.address).set("listen.max_connections", "1").start().await;
+    let mut first = Wire::to(bench.proxy).await;
+    assert_eq!(first.get("/v1", "").await.status(), 200);
+    let answer = ask(bench.proxy, get("/v1")).await;
+    assert_eq!(answer.one("connection"), Some("close"));
+    drop(first);
+    bench.until("there is room again", async || ask(bench.proxy, get("/v1")).await.status() == 200).await;
+    answer
+}
+
+async fn uri_too_long() -> Message {
+    let (peer, _) = recorder(OK).await;
+    let longest = format!("/{TENANT}/api/v1/x");
+    let bench = Setup::new().api_at(peer.address).set("listen.max_uri", &longest.len().to_string()).start().await;
+    assert_eq!(ask(bench.proxy, get("/v1/x")).await.status(), 200);
+    ask(bench.proxy, get("/v1/x?")).await
+}
+
+async fn body_timeout() -> Message {
+    let (peer, _) = recorder(OK).await;
+    let bench = Setup::new().api_at(peer.address).set("listen.body_timeout", "100ms").start().await;
+    ask(bench.proxy, format!("POST /{TENANT}/api/v1/x HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\nabc")).await
 }
 
 async fn overloaded() -> Message {
