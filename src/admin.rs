@@ -125,7 +125,7 @@ impl Admin {
 impl Handler for Admin {
     type Body = Body;
 
-    async fn handle(&self, request: Request<Inbound>, ends: Ends) -> Response<Body> {
+    async fn handle(&self, request: Box<Request<Inbound>>, ends: Ends) -> Response<Body> {
         let request = request.map(drop);
         let mut response = self.answer(&request, ends);
         if request.method() == Method::HEAD {

@@ -371,7 +371,7 @@ struct ProxyHandler(Arc<ArcSwap<Proxy>>);
 impl Handler for ProxyHandler {
     type Body = Recorded;
 
-    async fn handle(&self, request: Request<Inbound>, ends: Ends) -> Response<Recorded> {
+    async fn handle(&self, request: Box<Request<Inbound>>, ends: Ends) -> Response<Recorded> {
         let proxy = self.0.load_full();
         proxy.handle(request, ends).await
     }
