@@ -300,8 +300,8 @@ impl Live {
         let mut next = Wired { backplane, shared: wired.shared.clone(), config, tenants: Vec::new() };
         let kept = next.wire_all(keep.then_some(&*wired))?;
         let common = Common { upstream: next.backplane.upstream.clone(), ..parts.proxy.load().common.clone() };
-        tracing::info!(tenants = next.tenants.len(), tickets_kept = kept, "configuration reloaded");
         parts.proxy.store(Arc::new(next.snapshot(common)));
+        tracing::info!(tenants = next.tenants.len(), tickets_kept = kept, "configuration reloaded");
         *wired = next;
         Ok(())
     }
