@@ -88,7 +88,7 @@ impl Admin {
     pub fn readiness(&self) -> Readiness {
         let proxy = self.proxy.load();
         let tenants: BTreeMap<_, TenantReadiness> =
-            proxy.routes.tenants().map(|tenant| (tenant.name.to_string(), tenant.tickets.status().into())).collect();
+            proxy.routes.tenants().map(|tenant| (String::from(&*tenant.name), tenant.tickets.status().into())).collect();
         let draining = proxy.common.drain.is_cancelled();
         let ready = !draining && tenants.values().any(|tenant| tenant.can_serve);
         Readiness { ready, draining, tenants }

@@ -16,6 +16,7 @@ mod login;
 mod logs;
 mod memory;
 mod peer;
+mod scale;
 mod streaming;
 mod tickets;
 mod tidy;
