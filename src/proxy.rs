@@ -349,7 +349,9 @@ impl Outgoing<'_> {
         let unfit = |error: ProxyError| UpstreamError::Unreachable(error.to_string());
         let mut request = Request::new(body);
         *request.method_mut() = self.parts.method.clone();
-        *request.uri_mut() = target::upstream_target(&ticket.base, self.rest, &self.parts.uri).map_err(unfit)?;
+        // Only CONNECT's target has no path, and that was refused.
+        let whole = self.parts.uri.path_and_query().ok_or_else(|| UpstreamError::Unreachable("no path".to_owned()))?;
+        *request.uri_mut() = target::upstream_target(&ticket.base, whole, self.rest).map_err(unfit)?.into();
         match self.first.take() {
             Some((headers, spelling)) => {
                 self.kept.keep(&headers);

@@ -95,8 +95,8 @@ fn header_policy(c: &mut Criterion) {
     let app_token = HeaderValue::from_static(demo::CLIENT_SECRET);
     let to_and_fro = |(mut request, mut answer): (HeaderMap, HeaderMap)| {
         headers::strip(&mut request);
-        headers::inject(&mut request, &ticket, &app_token);
-        headers::scrub(&mut answer);
+        headers::inject(&mut request, http::Version::HTTP_11, &ticket, &app_token);
+        headers::scrub(&mut answer, http::Version::HTTP_11);
         (request, answer)
     };
     group.bench_function("strip, inject, scrub", |b| {
