@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use soproxy::cli::{self, Cli};
 
+#[cfg(target_env = "musl")]
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

@@ -290,7 +290,7 @@ impl Inner {
             Err(Failed::Unsent(request)) => {
                 Err(Sent::NotBegun(Waiting::Prepared(request), "the connection was closed before the request".to_owned()))
             }
-            Err(failed) => Err(Sent::Failed(self.failure(failed, false, watch))),
+            Err(failed) => Err(Sent::Failed(self.failure(failed, true, watch))),
         }
     }
 

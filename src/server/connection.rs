@@ -157,19 +157,22 @@ where
             }
         })
         .await;
-        let parts = http.into_parts();
-        socket = parts.io.into_inner();
+        // What is not named here is dropped here; an empty `read_buf` would keep all of its buffer.
+        let http1::Parts { io, read_buf, .. } = http.into_parts();
+        socket = io.into_inner();
         match end {
             End::Rests => {
-                if !parts.read_buf.is_empty() {
-                    socket.unread(parts.read_buf);
+                if read_buf.is_empty() {
+                    drop(read_buf);
+                } else {
+                    socket.unread(read_buf);
                 }
                 if !rested(&socket, vitals).await {
                     return;
                 }
             }
             // On the heap: most connections never come here at the same time.
-            End::Closed(ended) => return Box::pin(close(socket, parts.read_buf, ended, vitals)).await,
+            End::Closed(ended) => return Box::pin(close(socket, read_buf, ended, vitals)).await,
             End::HeadTimeout => {
                 let mut stream = socket.into_stream();
                 let _ = stream.write_all(TIMEOUT).await;
