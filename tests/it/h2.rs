@@ -32,7 +32,6 @@ impl Body for Feed {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         match self.0.poll_recv(cx) {
-            // A frame that is neither here nor there: how a test says that the upload breaks off.
             Poll::Ready(Some(frame)) if frame.data_ref().is_some_and(|data| data == BREAK) => {
                 Poll::Ready(Some(Err(std::io::Error::other("broken off"))))
             }
@@ -46,7 +45,12 @@ impl Body for Feed {
     }
 }
 
-const BREAK: &[u8] = b"(the upload breaks off here)";
+const BREAK: &[u8] = b"(it breaks off here)";
+
+/// What makes a body break off.
+pub fn broken_off() -> Frame<Bytes> {
+    Frame::data(Bytes::from_static(BREAK))
+}
 
 pub fn feed() -> (mpsc::UnboundedSender<Frame<Bytes>>, Feed) {
     let (feed, body) = mpsc::unbounded_channel();
@@ -226,7 +230,7 @@ async fn a_stream_that_the_caller_resets_cancels_its_request_alone() {
     feed.send(Frame::data("partial".into())).unwrap();
     let mut up = stage.next().await;
     up.until("partial").await;
-    feed.send(Frame::data(BREAK.into())).unwrap();
+    feed.send(broken_off()).unwrap();
     let rest = up.rest().await;
     assert!(!rest.contains("0\r\n\r\n"), "upstream must not take a part for the whole: {rest:?}");
     assert!(answer.await.unwrap().is_err());

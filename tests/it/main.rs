@@ -4,6 +4,7 @@
 
 mod bench;
 mod binary;
+mod chunks;
 mod cli;
 mod clock;
 mod cut;
@@ -19,13 +20,20 @@ mod halfclose;
 mod headers;
 mod http10;
 mod lifecycle;
+mod limits;
 mod login;
 mod logs;
 mod memory;
 mod peer;
+mod pool;
+mod secure;
+mod smuggling;
 mod streaming;
 mod tickets;
 mod tidy;
+mod timeouts;
 mod tls;
 mod trailers;
+mod twice;
+mod upgrade;
 mod wire;

@@ -88,7 +88,11 @@ pub struct Stage {
 
 impl Stage {
     pub async fn new() -> Stage {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Stage::at("127.0.0.1:0").await
+    }
+
+    pub async fn at(address: &str) -> Stage {
+        let listener = TcpListener::bind(address).await.unwrap();
         Stage { address: listener.local_addr().unwrap(), listener }
     }
 
