@@ -1,4 +1,4 @@
-//! Liveness and readiness, on a listener of their own. Nothing secret is ever in their output.
+//! Liveness, readiness and metrics, on a listener of their own. Nothing secret is ever in their output.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -6,16 +6,15 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
-use hyper::body::Incoming;
 use serde::Serialize;
 
 use crate::body::{Body, empty, full};
 use crate::proxy::Proxy;
 use crate::server::guard::HostGuard;
-use crate::server::{Ends, Handler};
+use crate::server::{Ends, Handler, Inbound};
 use crate::ticket::cache::Status;
 
-/// Answers `/livez` and `/readyz`.
+/// Answers `/livez`, `/readyz` and `/metrics`.
 #[derive(Clone)]
 pub struct Admin {
     proxy: Arc<ArcSwap<Proxy>>,
@@ -113,13 +112,20 @@ impl Admin {
                 response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
                 response
             }
-            _ => text(StatusCode::NOT_FOUND, "/livez or /readyz\n"),
+            "/metrics" => {
+                let mut response = text(StatusCode::OK, self.proxy.load().common.metrics.text());
+                response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8"));
+                response
+            }
+            _ => text(StatusCode::NOT_FOUND, "/livez, /readyz or /metrics\n"),
         }
     }
 }
 
 impl Handler for Admin {
-    async fn handle(&self, request: Request<Incoming>, ends: Ends) -> Response<Body> {
+    type Body = Body;
+
+    async fn handle(&self, request: Request<Inbound>, ends: Ends) -> Response<Body> {
         let request = request.map(drop);
         let mut response = self.answer(&request, ends);
         if request.method() == Method::HEAD {

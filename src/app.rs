@@ -8,19 +8,20 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use http::{HeaderValue, Request, Response};
-use hyper::body::Incoming;
 use secrecy::ExposeSecret;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
 use crate::admin::Admin;
-use crate::body::Body;
 use crate::clock::Clock;
 use crate::config::{self, Config, Prefetch};
+use crate::log::AccessLog;
+use crate::metrics::Metrics;
+use crate::proxy::error::ProxyError;
 use crate::proxy::route::Routes;
-use crate::proxy::{Common, Proxy, Settings, Tenant};
+use crate::proxy::{Common, InFlight, Proxy, Recorded, Settings, Tenant};
 use crate::server::guard::HostGuard;
-use crate::server::{self, Ends, Handler, Stop};
+use crate::server::{self, Crew, Ends, Handler, Inbound, Stop};
 use crate::superoffice::ExchangeKind;
 use crate::superoffice::http::Caller;
 use crate::superoffice::keys::VerificationKeys;
@@ -28,8 +29,8 @@ use crate::superoffice::login::{self, Credentials, Login};
 use crate::superoffice::origin::BaseUrl;
 use crate::superoffice::tenant::TenantLogin;
 use crate::ticket::cache::{Shared, Tickets};
+use crate::upstream::Upstream;
 use crate::upstream::tls::{self, TlsError};
-use crate::upstream::{Timeouts, Upstream};
 
 /// "auto" fetches all tickets at start when there are at most this many tenants.
 const PREFETCH_AT_MOST: usize = 100;
@@ -59,6 +60,7 @@ pub struct App {
     admin_listeners: Vec<TcpListener>,
     admin: Admin,
     config: config::Listen,
+    crew: Crew,
     live: Live,
     stop: Stop,
 }
@@ -126,9 +128,7 @@ impl Backplane {
             Err(TlsError::Roots(_)) if config.tenants.iter().all(plain) => tls::no_roots(),
             tls => tls,
         }?;
-        let config::Upstream { connect_timeout, response_timeout, idle_timeout, .. } = config.upstream;
-        let timeouts = Timeouts { connect: connect_timeout, response: response_timeout, idle: idle_timeout };
-        let upstream = Upstream::new(tls, timeouts);
+        let upstream = Upstream::new(tls, config.upstream.settings.clone(), config.listen.threads());
         let caller = Caller::new(upstream.clone(), config.superoffice.login_timeout);
         Ok(Backplane { upstream, caller, clock, logins: Vec::new() })
     }
@@ -189,8 +189,8 @@ fn same_tenant(a: &config::Tenant, b: &config::Tenant) -> bool {
 }
 
 impl App {
-    /// Binds the listeners and wires everything; the login service is not needed for that.
-    pub async fn build(config: Config, clock: Clock) -> Result<App, StartError> {
+    /// Binds the listeners and wires everything; the login service is not needed for that. Access records go to `access_log`.
+    pub async fn build(config: Config, clock: Clock, access_log: Option<Arc<AccessLog>>) -> Result<App, StartError> {
         let listeners = server::bind(&config.listen.addresses).await?;
         let (admin_listeners, admin_guard) = match &config.admin {
             Some(admin) => (server::bind(&admin.addresses).await?, HostGuard::new(&admin.hosts)),
@@ -215,13 +215,16 @@ impl App {
         let common = Common {
             upstream: wired.backplane.upstream.clone(),
             clock: clock.clone(),
-            in_flight: Arc::new(Semaphore::new(listen.max_requests)),
+            in_flight: Arc::new(InFlight::new(listen.max_requests)),
             drain: stop.drain.clone(),
+            access_log,
+            metrics: Arc::new(Metrics::new(listen.threads(), ProxyError::TABLE.iter().map(|row| row.0))),
         };
         let proxy = Arc::new(ArcSwap::from_pointee(wired.snapshot(common)));
         let admin = Admin::new(proxy.clone(), admin_guard);
         let live = Live(Arc::new(LiveParts { proxy, clock, started, wired: Mutex::new(wired) }));
-        Ok(App { listeners, admin_listeners, admin, config: listen, live, stop })
+        let crew = Crew::start(listen.threads())?;
+        Ok(App { listeners, admin_listeners, admin, config: listen, crew, live, stop })
     }
 
     /// Where the proxy listens.
@@ -247,9 +250,9 @@ impl App {
     /// Serves until drained. The admin listener outlives the proxy's, so that readiness tells of the drain.
     pub async fn run(self) {
         let handler = ProxyHandler(self.live.0.proxy.clone());
-        let timeout = self.config.header_read_timeout;
+        let limits = self.config.limits.clone();
         let admin_stop = Stop::default();
-        let admin = tokio::spawn(server::serve(self.admin_listeners, timeout, self.admin, admin_stop.clone()));
+        let admin = tokio::spawn(server::serve(self.admin_listeners, limits.clone(), None, self.admin, admin_stop.clone()));
         let deadline = tokio::spawn({
             let (stop, grace) = (self.stop.clone(), self.config.grace);
             async move {
@@ -259,7 +262,7 @@ impl App {
                 stop.abort.cancel();
             }
         });
-        server::serve(self.listeners, timeout, handler, self.stop).await;
+        server::serve(self.listeners, limits, Some(self.crew), handler, self.stop).await;
         deadline.abort();
         admin_stop.drain.cancel();
         admin_stop.abort.cancel();
@@ -277,7 +280,7 @@ impl Live {
         let parts = &*self.0;
         let mut wired = parts.wired.lock().unwrap_or_else(PoisonError::into_inner);
         for (section, changed) in [
-            ("[listen] address, header_read_timeout, max_requests or grace", !same_listeners(&config.listen, &parts.started.listen)),
+            ("[listen] (but for hosts, max_uri and max_body)", !same_listeners(&config.listen, &parts.started.listen)),
             ("[admin]", config.admin != parts.started.admin),
             ("[renewal]", config.renewal != parts.started.renewal),
             ("[log]", config.log != parts.started.log),
@@ -309,7 +312,7 @@ impl Live {
 }
 
 fn same_listeners(a: &config::Listen, b: &config::Listen) -> bool {
-    a.addresses == b.addresses && a.header_read_timeout == b.header_read_timeout && a.max_requests == b.max_requests && a.grace == b.grace
+    a.addresses == b.addresses && a.limits == b.limits && a.max_requests == b.max_requests && a.grace == b.grace && a.workers == b.workers
 }
 
 impl Wired {
@@ -349,9 +352,12 @@ impl Wired {
     fn snapshot(&self, common: Common) -> Proxy {
         let settings = Settings {
             guard: HostGuard::new(&self.config.listen.hosts),
+            max_uri: self.config.listen.max_uri,
             max_body: self.config.listen.max_body,
             replay_limit: self.config.upstream.replay_limit,
             forwarded: self.config.upstream.forwarded,
+            total_timeout: self.config.upstream.total_timeout,
+            tunnel_timeout: self.config.upstream.tunnel_timeout,
         };
         let routes = Routes::new(self.tenants.iter().map(|tenant| (tenant.name.to_string(), tenant.clone())));
         Proxy { routes, settings, common }
@@ -363,7 +369,9 @@ impl Wired {
 struct ProxyHandler(Arc<ArcSwap<Proxy>>);
 
 impl Handler for ProxyHandler {
-    async fn handle(&self, request: Request<Incoming>, ends: Ends) -> Response<Body> {
+    type Body = Recorded;
+
+    async fn handle(&self, request: Request<Inbound>, ends: Ends) -> Response<Recorded> {
         let proxy = self.0.load_full();
         proxy.handle(request, ends).await
     }

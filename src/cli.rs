@@ -136,7 +136,9 @@ pub async fn run(cli: Cli) -> Result<ExitCode, CliError> {
 async fn serve(config: Config, file: Option<PathBuf>, started: impl FnOnce(&App) -> Result<(), CliError>) -> Result<ExitCode, CliError> {
     log::init(&config.log.level, config.log.json).map_err(|error| CliError::Other(format!("log.level: {error}")))?;
     let tenants = config.tenants.len();
-    let app = App::build(config, Clock::system()).await?;
+    let json = config.log.json;
+    let access_log = log::wants_access().then(|| log::AccessLog::start(config.listen.threads(), json, std::io::stderr())).transpose()?;
+    let app = App::build(config, Clock::system(), access_log).await?;
     shutdown::on_signals(app.stop())?;
     if let Some(file) = file {
         let live = app.live();

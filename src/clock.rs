@@ -64,6 +64,14 @@ impl Clock {
         }
     }
 
+    /// The monotonic half of [`Clock::now`].
+    pub fn mono(&self) -> Duration {
+        match &self.0 {
+            Source::System(start) => start.elapsed(),
+            Source::Manual(sender) => sender.borrow().mono,
+        }
+    }
+
     /// Sleeps on the monotonic clock.
     pub async fn sleep(&self, duration: Duration) {
         match &self.0 {

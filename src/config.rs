@@ -19,11 +19,13 @@ use std::time::Duration;
 use secrecy::SecretString;
 
 use self::secret::Secrets;
+use crate::server::Limits;
 use crate::superoffice::keys::VerificationKeys;
 use crate::superoffice::origin::{BaseUrl, UpstreamHosts};
 use crate::superoffice::signing::SigningKey;
 use crate::superoffice::{ContextId, ExchangeKind, SystemUserToken};
 use crate::ticket::Policy;
+use crate::upstream;
 
 /// Everything `run` needs, read, parsed and cross-checked.
 #[derive(Debug)]
@@ -57,14 +59,25 @@ pub struct Listen {
     pub hosts: Vec<String>,
     /// `insecure_allow_anonymous`
     pub insecure_allow_anonymous: bool,
-    /// `header_read_timeout`
-    pub header_read_timeout: Duration,
+    /// What a connection may take: time, memory, room.
+    pub limits: Limits,
+    /// `max_uri`: bytes of a request's target.
+    pub max_uri: usize,
     /// `max_body`, bytes; `None` is "off".
     pub max_body: Option<u64>,
     /// `max_requests`: requests in flight at once; more are answered `overloaded`.
     pub max_requests: usize,
     /// `grace`: how long a drain may take.
     pub grace: Duration,
+    /// `workers`: threads that serve requests; `None` is "auto", one per core.
+    pub workers: Option<usize>,
+}
+
+impl Listen {
+    /// How many threads serve.
+    pub fn threads(&self) -> usize {
+        self.workers.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from))
+    }
 }
 
 /// The listener for `/livez` and `/readyz`.
@@ -81,12 +94,12 @@ pub struct Admin {
 /// How requests go out.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Upstream {
-    /// `connect_timeout`: TCP and TLS together.
-    pub connect_timeout: Duration,
-    /// `response_timeout`: from the request's last byte … to the answer's first.
-    pub response_timeout: Duration,
-    /// `idle_timeout`: how long an unused connection is kept.
-    pub idle_timeout: Duration,
+    /// What the HTTP client needs to know.
+    pub settings: upstream::Settings,
+    /// `total_timeout`: from a request's arrival to its answer's last byte; `None` is "off".
+    pub total_timeout: Option<Duration>,
+    /// `tunnel_timeout`: how long an upgraded connection may be silent.
+    pub tunnel_timeout: Duration,
     /// `replay_limit`, bytes of a request body that are kept for one replay after a 401.
     pub replay_limit: usize,
     /// `forwarded`: whether `X-Forwarded-*` of our own are added.

@@ -25,8 +25,8 @@
 //! 2  superoffice::http superoffice::state superoffice::login superoffice::tenant ticket::cache server
 //! 1  superoffice::text superoffice::pem superoffice::document superoffice::reply superoffice::soap superoffice::rest
 //! 1  superoffice::signing superoffice::keys superoffice::jwt
-//! 1  proxy::error proxy::body proxy::headers proxy::route proxy::target upstream
-//! 0  body clock log shutdown superoffice superoffice::origin ticket
+//! 1  proxy::error proxy::headers proxy::body proxy::route proxy::target upstream
+//! 0  alarm shard body clock shutdown superoffice superoffice::origin ticket log metrics
 //! ```
 //!
 //! `config` stands above the plan's level 0 because it parses what it reads: keys, certificates, origins and the renewal
@@ -60,16 +60,19 @@
 //! that the process answers, *ready* that it can serve.
 
 pub mod admin;
+pub mod alarm;
 pub mod app;
 pub mod body;
 pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod log;
+pub mod metrics;
 pub mod proxy;
 pub mod reload;
 pub mod sandbox;
 pub mod server;
+pub mod shard;
 pub mod shutdown;
 pub mod superoffice;
 pub mod ticket;

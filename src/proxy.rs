@@ -11,30 +11,30 @@ pub mod target;
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::CONTENT_LENGTH;
+use http::header::{CONNECTION, CONTENT_LENGTH, UPGRADE};
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version};
+use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version};
 use http_body::{Body as HttpBody, Frame, SizeHint};
-use http_body_util::BodyExt;
-use hyper::body::Incoming;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Sleep;
 use tokio_util::sync::CancellationToken;
 
-use self::body::Admitted;
+use self::body::{Admitted, Replay};
 use self::error::ProxyError;
 use self::route::Routes;
 use crate::body::{Body, BoxError};
 use crate::clock::Clock;
-use crate::log::AccessRecord;
-use crate::server::Ends;
+use crate::log::{AccessLog, AccessRecord};
+use crate::metrics::{Cause, Metrics};
 use crate::server::guard::HostGuard;
+use crate::server::{Ends, Inbound, Tunnel, TunnelTo};
 use crate::ticket::cache::{Refusal, Tickets, Unavailable};
 use crate::ticket::{Ticket, accepted};
-use crate::upstream::{Upstream, UpstreamError};
+use crate::upstream::{self, Answer, Upgraded, Upstream, UpstreamError};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -55,10 +55,44 @@ pub struct Common {
     pub upstream: Upstream,
     /// The time.
     pub clock: Clock,
-    /// One permit per request in flight.
-    pub in_flight: Arc<Semaphore>,
+    /// The requests in flight.
+    pub in_flight: Arc<InFlight>,
     /// Set when the process is being stopped.
     pub drain: CancellationToken,
+    /// Where access records go.
+    pub access_log: Option<Arc<AccessLog>>,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+}
+
+/// How many requests are in flight, and how many may be.
+#[derive(Debug)]
+pub struct InFlight {
+    now: AtomicUsize,
+    most: usize,
+}
+
+impl InFlight {
+    /// None yet.
+    pub fn new(most: usize) -> InFlight {
+        InFlight { now: AtomicUsize::new(0), most }
+    }
+
+    /// One more, until what is given back is dropped; `None` when there are too many.
+    fn enter(self: &Arc<InFlight>) -> Option<Flight> {
+        let flight = Flight(self.clone());
+        (self.now.fetch_add(1, Ordering::Relaxed) < self.most).then_some(flight)
+    }
+}
+
+/// A place among the requests in flight.
+#[derive(Debug)]
+struct Flight(Arc<InFlight>);
+
+impl Drop for Flight {
+    fn drop(&mut self) {
+        self.0.now.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// The settings of the pipeline.
@@ -66,12 +100,18 @@ pub struct Common {
 pub struct Settings {
     /// The names this listener goes by.
     pub guard: HostGuard,
+    /// Bytes of a request's target.
+    pub max_uri: usize,
     /// Bytes of a request body; `None` is no limit.
     pub max_body: Option<u64>,
     /// Bytes of a request body kept for a replay.
     pub replay_limit: usize,
     /// Whether `X-Forwarded-*` are added.
     pub forwarded: bool,
+    /// From a request's arrival to its answer's last byte.
+    pub total_timeout: Option<Duration>,
+    /// How long a tunnel may be silent.
+    pub tunnel_timeout: Duration,
 }
 
 /// One snapshot: swapped as a whole by a reload.
@@ -86,30 +126,44 @@ pub struct Proxy {
 
 impl Proxy {
     /// One request to one answer.
-    pub async fn handle(&self, request: Request<Incoming>, ends: Ends) -> Response<Body> {
+    pub async fn handle(&self, request: Request<Inbound>, ends: Ends) -> Response<Recorded> {
         let id = request_id(request.headers());
-        let mut record = AccessRecord::start(id, request.method().clone(), request.uri().path());
-        let permit = self.common.in_flight.clone().try_acquire_owned();
-        let answered = match permit {
-            Ok(_) => self.forward(request, ends, &mut record).await,
-            Err(_) => Err(ProxyError::Overloaded),
+        let target = request.uri().path_and_query().cloned();
+        let Common { clock, access_log, metrics, in_flight, .. } = &self.common;
+        let record = AccessRecord::start(id, request.method().clone(), target, clock, access_log.clone());
+        let mut account = Account { record, metrics: metrics.clone(), flight: in_flight.enter() };
+        let mut limit = self.settings.total_timeout.map(|total| (Box::pin(tokio::time::sleep(total)), total));
+        let answered = match (&account.flight, &mut limit) {
+            (None, _) => Err(ProxyError::Overloaded),
+            (_, None) => self.forward(request, ends, &mut account.record).await,
+            (_, Some((sleep, total))) => tokio::select! {
+                answered = self.forward(request, ends, &mut account.record) => answered,
+                () = sleep => Err(ProxyError::UpstreamTimeout(*total)),
+            },
         };
+        let record = &mut account.record;
         let mut response = answered.unwrap_or_else(|error| {
             record.error = Some(error.code());
-            error.response(&record.id)
+            error.response(record.id.to_str().unwrap_or_default()).map(Payload::Own)
         });
         record.status = Some(response.status());
         record.first_byte = Some(record.elapsed());
-        // hyper does not poll a body that HEAD does not send: then the head is the whole answer.
-        record.complete = record.method == Method::HEAD;
-        // `request_id` lets through only what a header value may hold.
-        if let Ok(id) = HeaderValue::from_str(&record.id) {
-            response.headers_mut().insert(REQUEST_ID, id);
-        }
-        response.map(|body| Recorded { body, record, _permit: permit.ok() }.boxed_unsync())
+        response.headers_mut().insert(REQUEST_ID, record.id.clone());
+        // hyper does not poll a body that is not sent: then the head is the whole answer.
+        record.complete = record.method == Method::HEAD || response.body().is_end_stream();
+        let (parts, payload) = response.into_parts();
+        let mut response = Response::from_parts(parts, ());
+        let body = match payload {
+            Payload::Tunnel(tunnel) => {
+                response.extensions_mut().insert(TunnelTo::new(self.tunnel(tunnel, account)));
+                return response.map(|()| Recorded { payload: Payload::Own(Body::Empty), account: None, limit: None });
+            }
+            payload => Recorded { payload, account: Some(account), limit },
+        };
+        response.map(|()| body)
     }
 
-    async fn forward(&self, request: Request<Incoming>, ends: Ends, record: &mut AccessRecord) -> Result<Response<Body>, ProxyError> {
+    async fn forward(&self, request: Request<Inbound>, ends: Ends, record: &mut AccessRecord) -> Result<Response<Payload>, ProxyError> {
         let (mut parts, body) = request.into_parts();
         self.admit(&parts, ends)?;
         target::check(parts.uri.path())?;
@@ -117,49 +171,80 @@ impl Proxy {
         let tenant = matched.tenant;
         record.tenant = Some(tenant.name.clone());
         let Admitted { body, replay, overrun } = body::admit(body, self.settings.max_body, self.settings.replay_limit)?;
+        let upgrade = if parts.version == Version::HTTP_11 && body.is_end_stream() { headers::upgrade(&parts.headers) } else { None };
         let forwarded = self.settings.forwarded.then(|| forwarded(&parts, ends));
         headers::strip(&mut parts.headers);
         if parts.version == Version::HTTP_2 {
             headers::join_cookies(&mut parts.headers);
         }
         parts.headers.extend(forwarded.into_iter().flatten());
-        let outgoing = Outgoing { tenant, method: &parts.method, rest: matched.rest, query: parts.uri.query(), headers: &parts.headers };
+        if let Some(protocol) = upgrade.clone() {
+            parts.headers.insert(UPGRADE, protocol);
+        }
+        let spelling = std::mem::take(&mut parts.extensions);
+        let mut outgoing = Outgoing { tenant, rest: matched.rest, parts: &parts, spelling, upgrade: upgrade.is_some() };
+        let mut twice = Twice::new(replay, &self.common.metrics);
 
-        let mut ticket = waited(tenant.tickets.get(), record).await?;
-        let mut sent = self.common.clock.now();
-        let answered = self.send(outgoing.with(&ticket, body)?, &ticket, record).await;
-        let mut response = answered.map_err(|error| overrun.limit().map_or(error, ProxyError::BodyTooLarge))?;
-
-        if response.status() == StatusCode::UNAUTHORIZED && tenant.tickets.refused(&ticket, false) == Refusal::Renewing {
-            let body = match replay {
-                Some(replay) => replay.body().await,
-                None => None,
-            };
-            let Some(body) = body else {
-                // The renewal goes on; the next request will be served.
-                record.cause = Some("the ticket was refused, and a body larger than upstream.replay_limit cannot be sent again".to_owned());
-                return Ok(answer(response));
-            };
-            ticket = waited(tenant.tickets.newer_than(ticket.generation), record).await?;
-            record.replayed = true;
-            sent = self.common.clock.now();
-            response = self.send(outgoing.with(&ticket, body)?, &ticket, record).await?;
-            if response.status() == StatusCode::UNAUTHORIZED {
-                tenant.tickets.refused(&ticket, true);
-            } else if accepted(response.status()) {
-                tenant.tickets.cured();
+        let mut ticket = match tenant.tickets.ready(record.started) {
+            Some(ticket) => ticket,
+            None => waited(tenant.tickets.get(), record).await?,
+        };
+        let mut sent = record.started;
+        let mut body = body;
+        loop {
+            let answered = self.send(&mut outgoing, &ticket, body, record).await;
+            match answered {
+                Err(UpstreamError::Unread(why)) => {
+                    body = twice.again(Cause::ConnectionLost, record).await.ok_or_else(|| {
+                        record.cause = Some(why);
+                        ProxyError::UpstreamUnreachable
+                    })?;
+                    continue;
+                }
+                Err(error) => return Err(self.explain(error, &overrun, record)),
+                Ok(response) if response.status() == StatusCode::UNAUTHORIZED => {
+                    if twice.was(Cause::TicketRefused) {
+                        tenant.tickets.refused(&ticket, true);
+                        return Ok(response);
+                    }
+                    if tenant.tickets.refused(&ticket, false) == Refusal::Stands {
+                        return Ok(response);
+                    }
+                    let Some(replay) = twice.again(Cause::TicketRefused, record).await else {
+                        // The renewal goes on; the next request will be served.
+                        record.cause =
+                            Some("the ticket was refused, and a body larger than upstream.replay_limit cannot be sent again".to_owned());
+                        return Ok(response);
+                    };
+                    // Frees its connection, too.
+                    drop(response);
+                    ticket = waited(tenant.tickets.newer_than(ticket.generation), record).await?;
+                    sent = self.common.clock.now();
+                    body = replay;
+                }
+                Ok(response) => {
+                    if accepted(response.status()) {
+                        if twice.was(Cause::TicketRefused) {
+                            tenant.tickets.cured();
+                        }
+                        tenant.tickets.used(&ticket, sent);
+                    }
+                    return Ok(response);
+                }
             }
         }
-        if accepted(response.status()) {
-            tenant.tickets.used(&ticket, sent);
-        }
-        Ok(answer(response))
     }
 
     /// Whether this request may be answered by us at all.
     fn admit(&self, parts: &Parts, ends: Ends) -> Result<(), ProxyError> {
+        if ends.crowded {
+            return Err(ProxyError::TooManyConnections);
+        }
         if parts.method == Method::CONNECT || parts.method == Method::TRACE {
             return Err(ProxyError::MethodNotAllowed);
+        }
+        if parts.uri.path_and_query().is_some_and(|target| target.as_str().len() > self.settings.max_uri) {
+            return Err(ProxyError::UriTooLong(self.settings.max_uri));
         }
         let refused = |error: crate::server::guard::Forbidden| ProxyError::ForbiddenOrigin(error.to_string());
         self.settings.guard.check(parts, ends.local.ip().to_canonical()).map_err(refused)?;
@@ -169,60 +254,130 @@ impl Proxy {
         Ok(())
     }
 
-    async fn send(&self, request: Request<Body>, ticket: &Ticket, record: &mut AccessRecord) -> Result<Response<Incoming>, ProxyError> {
-        record.generation = Some(ticket.generation);
-        record.upstream = Some(ticket.base.authority().to_string());
-        let answered = self.common.upstream.send(request).await.map_err(|error| {
-            record.cause = Some(error.to_string());
-            match error {
-                UpstreamError::Unreachable(_) => ProxyError::UpstreamUnreachable,
-                UpstreamError::RequestBody(_) => ProxyError::BodyIncomplete,
-                UpstreamError::Timeout(limit) => ProxyError::UpstreamTimeout(limit),
-            }
-        });
-        match answered {
-            // No `Upgrade` goes upstream, so this is nonsense; passed on, it would make the caller speak another protocol.
-            Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
-                record.cause = Some("101 Switching Protocols, which nobody asked for".to_owned());
-                Err(ProxyError::UpstreamUnreachable)
-            }
-            answered => answered,
+    async fn send(
+        &self,
+        outgoing: &mut Outgoing<'_>,
+        ticket: &Arc<Ticket>,
+        body: Body,
+        record: &mut AccessRecord,
+    ) -> Result<Response<Payload>, UpstreamError> {
+        record.ticket = Some(ticket.clone());
+        let request = outgoing.with(ticket, body)?;
+        if outgoing.upgrade {
+            return Ok(match self.common.upstream.upgrade(&ticket.base, request).await? {
+                Upgraded::Tunnel(head, tunnel) => switching(head, tunnel),
+                Upgraded::Refused(response) => answer(response),
+            });
         }
+        let response = self.common.upstream.send_to(&ticket.base, request).await?;
+        // Nobody asked for it; passed on, it would make the caller speak another protocol.
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            return Err(UpstreamError::Unreachable("101 Switching Protocols, which nobody asked for".to_owned()));
+        }
+        Ok(answer(response))
+    }
+
+    fn explain(&self, error: UpstreamError, overrun: &body::Overrun, record: &mut AccessRecord) -> ProxyError {
+        record.cause = Some(error.to_string());
+        match (overrun.limit(), error) {
+            (Some(limit), _) => ProxyError::BodyTooLarge(limit),
+            (None, UpstreamError::Unreachable(_) | UpstreamError::Unread(_)) => ProxyError::UpstreamUnreachable,
+            (None, UpstreamError::RequestBody(_)) => ProxyError::BodyIncomplete,
+            (None, UpstreamError::RequestStalled(stalled)) => ProxyError::BodyTimeout(stalled),
+            (None, UpstreamError::Timeout(limit)) => ProxyError::UpstreamTimeout(limit),
+        }
+    }
+
+    fn tunnel(&self, tunnel: upstream::Tunnel, account: Account) -> Tunnel {
+        let ended = move |to_caller, to_upstream| account.close(to_caller, to_upstream);
+        Tunnel { far: Box::new(tunnel.stream), early: tunnel.early, silence: self.settings.tunnel_timeout, ended: Box::new(ended) }
     }
 }
 
 /// Upstream's answer as the caller gets it.
-fn answer(mut response: Response<Incoming>) -> Response<Body> {
-    headers::scrub(response.headers_mut());
+fn answer(mut response: Response<Answer>) -> Response<Payload> {
+    let version = response.version();
+    headers::scrub(response.headers_mut(), version);
     // An HTTP/1.0 upstream is no reason to speak HTTP/1.0 to the caller.
     *response.version_mut() = Version::HTTP_11;
-    response.map(|body| body.map_err(BoxError::from).boxed_unsync())
+    response.map(Payload::Upstream)
+}
+
+/// Upstream's 101 as the caller gets it: the two hop-by-hop headers are the message.
+fn switching(mut head: Response<()>, tunnel: upstream::Tunnel) -> Response<Payload> {
+    let protocol = head.headers().get(UPGRADE).cloned();
+    headers::scrub(head.headers_mut(), Version::HTTP_11);
+    head.headers_mut().insert(CONNECTION, HeaderValue::from_static("upgrade"));
+    if let Some(protocol) = protocol {
+        head.headers_mut().insert(UPGRADE, protocol);
+    }
+    head.map(|()| Payload::Tunnel(tunnel))
 }
 
 /// What is sent upstream, but for the ticket and the body: it may have to be sent twice.
 struct Outgoing<'a> {
     tenant: &'a Tenant,
-    method: &'a Method,
     rest: &'a str,
-    query: Option<&'a str>,
-    headers: &'a HeaderMap,
+    parts: &'a Parts,
+    /// How the caller spelled its headers' names; for the first sending, the second can do without.
+    spelling: Extensions,
+    upgrade: bool,
 }
 
 impl Outgoing<'_> {
     /// The ticket and the target come from one hand: a ticket cannot go to another host than the one it belongs to.
-    fn with(&self, ticket: &Ticket, body: Body) -> Result<Request<Body>, ProxyError> {
+    fn with(&mut self, ticket: &Ticket, body: Body) -> Result<Request<Body>, UpstreamError> {
+        let unfit = |error: ProxyError| UpstreamError::Unreachable(error.to_string());
         let mut request = Request::new(body);
-        *request.method_mut() = self.method.clone();
-        *request.uri_mut() = target::upstream_uri(&ticket.base, self.rest, self.query)?;
-        *request.version_mut() = Version::HTTP_11;
-        *request.headers_mut() = self.headers.clone();
+        *request.method_mut() = self.parts.method.clone();
+        *request.uri_mut() = target::upstream_target(&ticket.base, self.rest, &self.parts.uri).map_err(unfit)?;
+        *request.headers_mut() = self.parts.headers.clone();
+        *request.extensions_mut() = std::mem::take(&mut self.spelling);
         // IIS wants a length from these methods even when there is no body; HTTP/2 callers need not give one.
-        let wants_length = matches!(*self.method, Method::POST | Method::PUT | Method::PATCH);
+        let wants_length = matches!(self.parts.method, Method::POST | Method::PUT | Method::PATCH);
         if wants_length && request.body().is_end_stream() {
             request.headers_mut().entry(CONTENT_LENGTH).or_insert(HeaderValue::from_static("0"));
         }
-        headers::inject(request.headers_mut(), ticket, &self.tenant.app_token);
+        headers::inject(request.headers_mut(), self.parts.version, ticket, &self.tenant.app_token);
         Ok(request)
+    }
+}
+
+/// What is ever sent twice, and the only place where that is decided: each cause at most once per request, and only with a
+/// body that can be sent again. README's table says the same.
+struct Twice<'a> {
+    replay: Option<Replay>,
+    metrics: &'a Metrics,
+    lost: bool,
+    refused: bool,
+}
+
+impl<'a> Twice<'a> {
+    fn new(replay: Option<Replay>, metrics: &'a Metrics) -> Twice<'a> {
+        Twice { replay, metrics, lost: false, refused: false }
+    }
+
+    /// Whether this was a cause before.
+    fn was(&self, cause: Cause) -> bool {
+        match cause {
+            Cause::ConnectionLost => self.lost,
+            Cause::TicketRefused => self.refused,
+        }
+    }
+
+    /// The body to send once more; `None` when it must not or cannot be sent.
+    async fn again(&mut self, cause: Cause, record: &mut AccessRecord) -> Option<Body> {
+        if self.was(cause) {
+            return None;
+        }
+        let body = self.replay.as_ref()?.body().await?;
+        match cause {
+            Cause::ConnectionLost => self.lost = true,
+            Cause::TicketRefused => self.refused = true,
+        }
+        self.metrics.sent_twice(cause);
+        record.sent_twice = Some(cause.name());
+        Some(body)
     }
 }
 
@@ -231,9 +386,9 @@ async fn waited(
     ticket: impl Future<Output = Result<Arc<Ticket>, Unavailable>>,
     record: &mut AccessRecord,
 ) -> Result<Arc<Ticket>, ProxyError> {
-    let started = Instant::now();
+    let started = record.elapsed();
     let ticket = ticket.await;
-    record.ticket_wait += started.elapsed();
+    record.ticket_wait += record.elapsed().saturating_sub(started);
     ticket.map_err(|unavailable| {
         record.cause = Some(unavailable.failure.log);
         ProxyError::TicketUnavailable { reason: unavailable.failure.wire, retry_after: unavailable.retry_after }
@@ -241,11 +396,20 @@ async fn waited(
 }
 
 /// The caller's own `X-Request-Id` when it is short and plain, else a new one.
-fn request_id(headers: &HeaderMap) -> String {
-    let plain =
-        |id: &&str| !id.is_empty() && id.len() <= 64 && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_');
-    let own = headers.get(REQUEST_ID).and_then(|id| id.to_str().ok()).filter(plain);
-    own.map_or_else(|| format!("{:016x}", rand::random::<u64>()), str::to_owned)
+fn request_id(headers: &HeaderMap) -> HeaderValue {
+    let plain = |id: &&HeaderValue| {
+        let id = id.as_bytes();
+        !id.is_empty() && id.len() <= 64 && id.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'-' || *byte == b'_')
+    };
+    let fresh = || {
+        let mut digits = [0; 16];
+        let number: u64 = rand::random();
+        for (at, digit) in digits.iter_mut().enumerate() {
+            *digit = b"0123456789abcdef"[(number >> (4 * at)) as usize & 15];
+        }
+        HeaderValue::from_bytes(&digits).unwrap_or(HeaderValue::from_static("-"))
+    };
+    headers.get(REQUEST_ID).filter(plain).cloned().unwrap_or_else(fresh)
 }
 
 /// `X-Forwarded-For`, `-Proto` and `-Host` of our own.
@@ -261,11 +425,72 @@ fn forwarded(parts: &Parts, ends: Ends) -> Vec<(HeaderName, HeaderValue)> {
     lines
 }
 
-/// An answer's body that carries the request's record and its place among the requests in flight to the end.
-struct Recorded {
-    body: Body,
+/// A request's record and its place among the requests in flight, to the end.
+struct Account {
     record: AccessRecord,
-    _permit: Option<OwnedSemaphorePermit>,
+    metrics: Arc<Metrics>,
+    flight: Option<Flight>,
+}
+
+impl Account {
+    /// A tunnel has ended.
+    fn close(mut self, to_caller: u64, to_upstream: u64) {
+        self.record.bytes = to_caller;
+        self.record.received = Some(to_upstream);
+        self.record.complete = true;
+    }
+}
+
+impl Drop for Account {
+    fn drop(&mut self) {
+        let record = &self.record;
+        self.metrics.request(record.status, record.error, record.bytes, record.elapsed());
+    }
+}
+
+/// Where an answer's body comes from.
+enum Payload {
+    Own(Body),
+    Upstream(Answer),
+    /// What follows is no body.
+    Tunnel(upstream::Tunnel),
+}
+
+impl HttpBody for Payload {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        match &mut *self {
+            Payload::Own(body) => Pin::new(body).poll_frame(cx),
+            Payload::Upstream(body) => Pin::new(body).poll_frame(cx),
+            Payload::Tunnel(_) => Poll::Ready(None),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Payload::Own(body) => body.is_end_stream(),
+            Payload::Upstream(body) => body.is_end_stream(),
+            Payload::Tunnel(_) => true,
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Payload::Own(body) => body.size_hint(),
+            Payload::Upstream(body) => body.size_hint(),
+            Payload::Tunnel(_) => SizeHint::with_exact(0),
+        }
+    }
+}
+
+/// An answer's body; the request's account is closed when it has ended.
+pub struct Recorded {
+    payload: Payload,
+    account: Option<Account>,
+    /// What is left of the time for the whole request.
+    limit: Option<(Pin<Box<Sleep>>, Duration)>,
 }
 
 impl HttpBody for Recorded {
@@ -273,28 +498,36 @@ impl HttpBody for Recorded {
     type Error = BoxError;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let polled = Pin::new(&mut self.body).poll_frame(cx);
-        match &polled {
-            Poll::Ready(Some(Ok(frame))) => self.record.bytes += frame.data_ref().map_or(0, |data| data.len() as u64),
-            Poll::Ready(Some(Err(error))) => self.record.cause = Some(crate::body::chain(&**error)),
-            Poll::Ready(None) => self.record.complete = true,
-            Poll::Pending => {}
+        let mut polled = Pin::new(&mut self.payload).poll_frame(cx);
+        if polled.is_pending()
+            && let Some((sleep, total)) = &mut self.limit
+            && sleep.as_mut().poll(cx).is_ready()
+        {
+            polled = Poll::Ready(Some(Err(format!("not whole within {total:?}").into())));
+        }
+        let ended = self.payload.is_end_stream();
+        if let Some(Account { record, .. }) = &mut self.account {
+            match &mut polled {
+                Poll::Ready(Some(Ok(frame))) => {
+                    record.bytes += frame.data_ref().map_or(0, |data| data.len() as u64);
+                    if let Some(trailers) = frame.trailers_mut() {
+                        headers::scrub_trailers(trailers);
+                    }
+                    record.complete = ended || frame.is_trailers();
+                }
+                Poll::Ready(Some(Err(error))) => record.cause = Some(crate::body::chain(&**error)),
+                Poll::Ready(None) => record.complete = true,
+                Poll::Pending => {}
+            }
         }
         polled
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.payload.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
-}
-
-impl Drop for Recorded {
-    fn drop(&mut self) {
-        // hyper does not poll again a body that says it is at its end.
-        self.record.complete |= self.body.is_end_stream();
+        self.payload.size_hint()
     }
 }

@@ -1,24 +1,36 @@
 //! Listeners, connections and their graceful end. Serves the proxy and the admin listener alike; knows no route.
 
+mod connection;
+mod crew;
 pub mod guard;
+mod inbound;
+mod socket;
+mod tunnel;
+mod vitals;
 
-use std::convert::Infallible;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::{Request, Response};
-use hyper::body::Incoming;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
+use http_body::Body as HttpBody;
 use tokio::net::{TcpListener, TcpStream};
-use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::body::Body;
+use self::connection::Protocols;
+pub use self::crew::Crew;
+pub use self::inbound::Inbound;
+pub use self::tunnel::Tunnel;
+use self::vitals::{Order, Registry, Vitals};
+use crate::alarm::Alarms;
+use crate::body::BoxError;
 pub use crate::shutdown::Stop;
+
+/// Connections beyond the limit that are at least told so; more are closed at once.
+const ANSWERED: usize = 100;
 
 /// Who is at the two ends of a connection.
 #[derive(Clone, Copy, Debug)]
@@ -27,12 +39,49 @@ pub struct Ends {
     pub peer: SocketAddr,
     /// Our own address, the one the caller connected to.
     pub local: SocketAddr,
+    /// There are more connections than there may be.
+    pub crowded: bool,
 }
 
 /// Answers requests.
 pub trait Handler: Clone + Send + Sync + 'static {
-    /// One request to one answer; never fails.
-    fn handle(&self, request: Request<Incoming>, ends: Ends) -> impl Future<Output = Response<Body>> + Send;
+    /// What its answers' bodies are.
+    type Body: HttpBody<Data = Bytes, Error = BoxError> + Send + Unpin + 'static;
+
+    /// One request to one answer; never fails. An answer of 101 may carry a [`TunnelTo`] among its extensions.
+    fn handle(&self, request: Request<Inbound>, ends: Ends) -> impl Future<Output = Response<Self::Body>> + Send;
+}
+
+/// What a connection may take.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// `header_read_timeout`
+    pub header_read: Duration,
+    /// `idle_timeout`: without a request.
+    pub idle: Duration,
+    /// `body_timeout`: a request's body that does not come, an answer that is not taken.
+    pub body: Duration,
+    /// `max_header_size`, bytes.
+    pub max_header_size: usize,
+    /// `max_headers`, lines.
+    pub max_headers: usize,
+    /// `max_connections`: one more is answered once, and closed.
+    pub max_connections: usize,
+}
+
+/// A tunnel on its way from a handler to the connection, as an extension of the answer.
+#[derive(Clone, Debug)]
+pub struct TunnelTo(Arc<Mutex<Option<Tunnel>>>);
+
+impl TunnelTo {
+    /// Packs it.
+    pub fn new(tunnel: Tunnel) -> TunnelTo {
+        TunnelTo(Arc::new(Mutex::new(Some(tunnel))))
+    }
+
+    fn take(&self) -> Option<Tunnel> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
 }
 
 /// Binds all addresses, or says which one could not be bound. `[::1]` is passed over, with a warning, on a machine
@@ -59,38 +108,47 @@ fn no_ipv6(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::AddrNotAvailable || error.raw_os_error() == Some(97)
 }
 
-/// Serves until drained (every connection has ended) or aborted.
-pub async fn serve(listeners: Vec<TcpListener>, header_read_timeout: Duration, handler: impl Handler, stop: Stop) {
-    let connections = TaskTracker::new();
-    let mut http = auto::Builder::new(TokioExecutor::new());
-    // Without a timer hyper enforces no header-read timeout.
-    http.http1().timer(TokioTimer::new()).header_read_timeout(header_read_timeout);
-    http.http2().timer(TokioTimer::new()).keep_alive_interval(Some(Duration::from_secs(60)));
-    let protocol = Protocol { http, patience: header_read_timeout };
+/// Serves until drained (every connection has ended) or aborted. Connections go to the crew, or stay in this runtime.
+pub async fn serve(listeners: Vec<TcpListener>, limits: Limits, crew: Option<Crew>, handler: impl Handler, stop: Stop) {
+    let shared = Arc::new(Shared {
+        protocols: Protocols::new(&limits),
+        alarms: Alarms::start(limits.header_read.min(limits.idle).min(limits.body)),
+        limits: Arc::new(limits),
+        crew,
+        connections: TaskTracker::new(),
+        registry: Registry::default(),
+    });
     let accepting = TaskTracker::new();
     for listener in listeners {
-        accepting.spawn(accept(listener, protocol.clone(), handler.clone(), stop.clone(), connections.clone()));
+        accepting.spawn(accept(listener, shared.clone(), handler.clone(), stop.clone()));
     }
     accepting.close();
     accepting.wait().await;
-    connections.close();
-    connections.wait().await;
+    shared.registry.tell(Order::Drain);
+    shared.connections.close();
+    tokio::select! {
+        () = shared.connections.wait() => {}
+        () = stop.abort.cancelled() => {
+            shared.registry.tell(Order::Abort);
+            shared.connections.wait().await;
+        }
+    }
 }
 
-/// How connections are spoken to.
-#[derive(Clone)]
-struct Protocol {
-    http: auto::Builder<TokioExecutor>,
-    /// How long a connection may take to come to its first request.
-    patience: Duration,
+/// What the connections of one server have in common.
+struct Shared {
+    protocols: Protocols,
+    alarms: Alarms,
+    limits: Arc<Limits>,
+    crew: Option<Crew>,
+    connections: TaskTracker,
+    registry: Registry,
 }
 
-async fn accept(listener: TcpListener, protocol: Protocol, handler: impl Handler, stop: Stop, connections: TaskTracker) {
+async fn accept(listener: TcpListener, shared: Arc<Shared>, handler: impl Handler, stop: Stop) {
     while let Some(accepted) = stop.drain.run_until_cancelled(listener.accept()).await {
         match accepted {
-            Ok((stream, peer)) => {
-                connections.spawn(connection(stream, peer, protocol.clone(), handler.clone(), stop.clone()));
-            }
+            Ok((stream, peer)) => admit(stream, peer, &shared, handler.clone()),
             Err(error) => {
                 // Out of file descriptors, mostly; connections that end make room again.
                 tracing::warn!(%error, "cannot accept a connection");
@@ -100,47 +158,34 @@ async fn accept(listener: TcpListener, protocol: Protocol, handler: impl Handler
     }
 }
 
-async fn connection(stream: TcpStream, peer: SocketAddr, protocol: Protocol, handler: impl Handler, stop: Stop) {
+/// Gives a connection its place, if there is one.
+fn admit(stream: TcpStream, peer: SocketAddr, shared: &Arc<Shared>, handler: impl Handler) {
+    let open = shared.connections.len();
+    if open >= shared.limits.max_connections + ANSWERED {
+        return;
+    }
     let Ok(local) = stream.local_addr() else { return };
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%peer, %error, "no TCP_NODELAY");
     }
-    let ends = Ends { peer, local };
-    let asked = CancellationToken::new();
-    let service = service_fn({
-        let asked = asked.clone();
-        move |request| {
-            asked.cancel();
-            let handler = handler.clone();
-            async move { Ok::<_, Infallible>(handler.handle(request, ends).await) }
-        }
+    let ends = Ends { peer, local, crowded: open >= shared.limits.max_connections };
+    let vitals = Arc::new(Vitals::new(shared.limits.clone(), shared.alarms.add()));
+    shared.registry.add(&vitals);
+    let (protocols, place) = (shared.protocols.clone(), shared.connections.token());
+    let Some(crew) = &shared.crew else {
+        tokio::spawn(async move {
+            let _place = place;
+            connection::serve(stream, ends, protocols, vitals, handler).await;
+        });
+        return;
+    };
+    // From this runtime's reactor to that of the worker.
+    let Ok(stream) = stream.into_std() else { return };
+    crew.give(move |load| {
+        let Ok(stream) = TcpStream::from_std(stream) else { return };
+        tokio::spawn(async move {
+            let _held = (place, load);
+            connection::serve(stream, ends, protocols, vitals, handler).await;
+        });
     });
-    // hyper's own limit begins only when it knows the version: not for a peer that says nothing, or half of HTTP/2's preface.
-    let silent = async {
-        if tokio::time::timeout(protocol.patience, asked.cancelled()).await.is_ok() {
-            std::future::pending::<()>().await;
-        }
-    };
-    let connection = protocol.http.serve_connection(TokioIo::new(stream), service);
-    tokio::pin!(connection);
-    let leave = async {
-        tokio::select! {
-            () = stop.drain.cancelled() => {}
-            () = silent => {}
-        }
-    };
-    let ended = tokio::select! {
-        ended = &mut connection => ended,
-        () = stop.abort.cancelled() => return,
-        () = leave => {
-            connection.as_mut().graceful_shutdown();
-            tokio::select! {
-                ended = connection => ended,
-                () = stop.abort.cancelled() => return,
-            }
-        }
-    };
-    if let Err(error) = ended {
-        tracing::debug!(%peer, "connection ended: {}", crate::body::chain(&*error));
-    }
 }

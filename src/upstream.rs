@@ -1,39 +1,53 @@
-//! The HTTP client: connector, trusted roots, pool, timeouts. Follows no redirect, repeats nothing, knows no header policy.
+//! The HTTP client: connections, trusted roots, pools, timeouts. Follows no redirect, knows no header policy, and never sends
+//! a request twice: one that was not begun when its pooled connection turned out to be closed is sent over another, and one
+//! that upstream cannot have read is given back as [`UpstreamError::Unread`] for the caller to decide.
 
-mod reads_on;
+mod answer;
+mod connect;
+mod link;
+mod multiplex;
+mod pool;
+mod relay;
+mod request;
+mod socket;
 pub mod tls;
 
-use std::future::Future;
-use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::Mutex;
-use std::task::{Context, Poll};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::{Request, Response, Uri};
-use http_body::{Body as HttpBody, Frame, SizeHint};
-use hyper::body::Incoming;
-use hyper_rustls::HttpsConnector;
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
+use http::header::{CONNECTION, HOST, HeaderValue};
+use http::uri::Parts;
+use http::{Request, Response, Uri, Version};
 use rustls::ClientConfig;
-use tokio::time::Instant;
-use tower_service::Service;
 
-use self::reads_on::ReadsOn;
-use crate::body::{Body, BoxError, chain};
+pub use self::answer::Answer;
+use self::connect::Connector;
+pub use self::link::Tunnel;
+use self::link::{Failed, Link};
+use self::multiplex::Multiplexed;
+use self::pool::{Ages, Host, Pool};
+use self::request::{Watch, Watched};
+use crate::alarm::Alarms;
+use crate::body::{Body, chain};
+use crate::superoffice::origin::BaseUrl;
 
-/// The client's timeouts.
-#[derive(Clone, Copy, Debug)]
-pub struct Timeouts {
-    /// Name, TCP and TLS together.
+/// What the client needs to know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Whether HTTP/2 is offered.
+    pub http2: bool,
+    /// Name and TCP.
     pub connect: Duration,
+    /// The TLS handshake.
+    pub tls: Duration,
     /// From the last byte of the request that moved to the answer's head.
     pub response: Duration,
+    /// How long an answer's body may stand still.
+    pub body: Duration,
     /// How long an unused connection is kept; shorter than IIS' 120 s.
     pub idle: Duration,
+    /// How old a connection may get, so that changes in DNS are followed.
+    pub max_age: Duration,
 }
 
 /// A request that got no answer.
@@ -42,134 +56,236 @@ pub enum UpstreamError {
     /// No connection, or it broke before the answer's head was there.
     #[error("{0}")]
     Unreachable(String),
+    /// A pooled connection had died before upstream could read anything of the request.
+    #[error("{0}")]
+    Unread(String),
     /// No answer in time.
     #[error("no answer within {0:?}")]
     Timeout(Duration),
     /// The caller's own request body failed: it went away, or it exceeded a limit.
     #[error("the request's body broke off: {0}")]
     RequestBody(String),
+    /// The caller's own request body stood still.
+    #[error("nothing came of the request's body for {0:?}")]
+    RequestStalled(Duration),
 }
 
-/// One pool of connections.
+/// What an upgrade came to.
+pub enum Upgraded {
+    /// 101: HTTP is over on this connection.
+    Tunnel(Response<()>, Tunnel),
+    /// An ordinary answer.
+    Refused(Response<Answer>),
+}
+
+/// The client; its clones share their connections.
 #[derive(Clone)]
-pub struct Upstream {
-    client: Client<Connector, Watched>,
-    response_timeout: Duration,
+pub struct Upstream(Arc<Inner>);
+
+struct Inner {
+    connector: Connector,
+    settings: Settings,
+    pool: Pool,
+    alarms: Alarms,
 }
 
 impl Upstream {
-    /// A client with a pool of its own. Without a TLS configuration only `http://` works.
-    pub fn new(tls: ClientConfig, timeouts: Timeouts) -> Upstream {
-        let mut tcp = HttpConnector::new();
-        tcp.enforce_http(false);
-        tcp.set_nodelay(true);
-        tcp.set_keepalive(Some(Duration::from_secs(60)));
-        let https = hyper_rustls::HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().wrap_connector(tcp);
-        let client = Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(timeouts.idle)
-            .timer(TokioTimer::new())
-            .build(Connector { https, timeout: timeouts.connect });
-        Upstream { client, response_timeout: timeouts.response }
+    /// A client with pools of its own, one per worker. Needs a tokio runtime.
+    pub fn new(tls: ClientConfig, settings: Settings, workers: usize) -> Upstream {
+        let limits = [settings.response, settings.body, settings.idle, settings.max_age];
+        let shortest = limits.into_iter().filter(|limit| !limit.is_zero()).min().unwrap_or_default();
+        let alarms = Alarms::start(shortest);
+        let pool = Pool::new(workers, Ages { idle: alarms.ticks(settings.idle), age: alarms.ticks(settings.max_age) });
+        let inner = Arc::new(Inner { connector: Connector::new(tls, &settings), settings, pool, alarms });
+        tokio::spawn(reap(Arc::downgrade(&inner), (shortest / 2).clamp(Duration::from_millis(50), Duration::from_secs(5))));
+        Upstream(inner)
     }
 
-    /// Sends one request with an absolute URI, and gives the answer's head and its streaming body.
-    pub async fn send(&self, request: Request<Body>) -> Result<Response<Incoming>, UpstreamError> {
-        let (parts, body) = request.into_parts();
-        let progress = Arc::new(Progress(Mutex::new((Instant::now(), None))));
-        let request = Request::from_parts(parts, Watched { body, progress: progress.clone() });
-        let answer = self.client.request(request);
-        tokio::pin!(answer);
+    /// Sends one request with an absolute URI.
+    pub async fn send(&self, request: Request<Body>) -> Result<Response<Answer>, UpstreamError> {
+        let (mut parts, body) = request.into_parts();
+        let mut uri = parts.uri.into_parts();
+        let unfit = |error: &dyn std::fmt::Display| UpstreamError::Unreachable(format!("not a URL to send to: {error}"));
+        let target = uri.path_and_query.take();
+        let origin = Uri::from_parts(uri_of_origin(uri)).map_err(|error| unfit(&error))?;
+        let origin: BaseUrl = origin.to_string().parse().map_err(|error| unfit(&error))?;
+        parts.uri = target.map_or_else(Uri::default, Uri::from);
+        self.send_to(&origin, Request::from_parts(parts, body)).await
+    }
+
+    /// Sends one request, whose URI is path and query alone, to an origin.
+    pub async fn send_to(&self, origin: &BaseUrl, request: Request<Body>) -> Result<Response<Answer>, UpstreamError> {
+        let inner = &self.0;
+        let host = inner.pool.host(origin);
+        let ages = inner.pool.limits();
+        let mut waiting = Waiting::Fresh(request);
+        // Every round but the last finds a connection that had been closed while it rested.
         loop {
-            let deadline = progress.last() + self.response_timeout;
-            tokio::select! {
-                answered = &mut answer => return answered.map_err(|error| match progress.failure() {
-                    Some(failure) => UpstreamError::RequestBody(failure),
-                    None => UpstreamError::Unreachable(chain(&error)),
-                }),
-                // A long upload is no reason to give up while it moves.
-                () = tokio::time::sleep_until(deadline) => {
-                    if progress.last() + self.response_timeout <= Instant::now() {
-                        return Err(UpstreamError::Timeout(self.response_timeout));
-                    }
+            let now = inner.alarms.now();
+            if let Some(link) = host.take(ages, now) {
+                match inner.over_link(link, &host, waiting).await {
+                    Ok(answer) => return Ok(answer),
+                    Err(Sent::Failed(error)) => return Err(error),
+                    Err(Sent::NotBegun(request, _)) => waiting = request,
                 }
+                continue;
             }
+            if let Some(shared) = host.share(ages, now) {
+                match inner.over_shared(shared, origin, waiting).await {
+                    Ok(answer) => return Ok(answer),
+                    Err(Sent::Failed(error)) => return Err(error),
+                    Err(Sent::NotBegun(request, _)) => waiting = request,
+                }
+                continue;
+            }
+            // Whether a host speaks HTTP/2 is found out by one connection, not by as many as there are requests.
+            let asking = inner.settings.http2 && origin.is_https() && !host.is_http1();
+            let turn = if asking { Some(host.first.lock().await) } else { None };
+            if asking && let Some(shared) = host.share(ages, inner.alarms.now()) {
+                drop(turn);
+                match inner.over_shared(shared, origin, waiting).await {
+                    Ok(answer) => return Ok(answer),
+                    Err(Sent::Failed(error)) => return Err(error),
+                    Err(Sent::NotBegun(request, _)) => waiting = request,
+                }
+                continue;
+            }
+            let connected = inner.connector.connect(origin, false).await?;
+            let now = inner.alarms.now();
+            let outcome = if connected.http2 {
+                let shared = Multiplexed::open(connected, now).await.map_err(|error| UpstreamError::Unreachable(chain(&error)))?;
+                host.put_multiplexed(shared.clone());
+                drop(turn);
+                inner.over_shared(shared, origin, waiting).await
+            } else {
+                host.speaks_http1();
+                drop(turn);
+                let link = Link::open(connected, inner.alarms.add(), now, false).await;
+                let link = Box::new(link.map_err(|error| UpstreamError::Unreachable(chain(&error)))?);
+                inner.over_link(link, &host, waiting).await
+            };
+            return outcome.map_err(|sent| match sent {
+                Sent::Failed(error) => error,
+                Sent::NotBegun(_, why) => UpstreamError::Unreachable(why),
+            });
+        }
+    }
+
+    /// Sends a request that asks for another protocol, over a connection of its own.
+    pub async fn upgrade(&self, origin: &BaseUrl, request: Request<Body>) -> Result<Upgraded, UpstreamError> {
+        let inner = &self.0;
+        let host = inner.pool.host(origin);
+        let unreachable = |error: hyper::Error| UpstreamError::Unreachable(chain(&error));
+        let connected = inner.connector.connect(origin, true).await?;
+        let link = Link::open(connected, inner.alarms.add(), inner.alarms.now(), true).await.map_err(unreachable)?;
+        let mut link = Box::new(link);
+        let (mut request, _) = Watched::request(request, link.alarm(), inner.settings.response, true);
+        request.headers_mut().insert(HOST, host.name.clone());
+        request.headers_mut().insert(CONNECTION, HeaderValue::from_static("upgrade"));
+        let response = link.send(request, inner.settings.response).await.map_err(|failed| inner.failure(failed, false, None))?;
+        if response.status() == http::StatusCode::SWITCHING_PROTOCOLS {
+            let tunnel = link.tunnel(&response).await;
+            let tunnel = tunnel.ok_or_else(|| UpstreamError::Unreachable("the connection ended behind a 101".to_owned()))?;
+            return Ok(Upgraded::Tunnel(response.map(drop), tunnel));
+        }
+        Ok(Upgraded::Refused(response.map(|body| Answer::of_link(body, link, host, inner.clone()))))
+    }
+}
+
+/// A request on its way to a connection.
+enum Waiting {
+    /// As it was given.
+    Fresh(Request<Body>),
+    /// Prepared for a connection that turned out to be closed.
+    Prepared(Box<Request<Watched>>),
+}
+
+/// No answer.
+enum Sent {
+    /// The connection had ended before; why.
+    NotBegun(Waiting, String),
+    /// For good.
+    Failed(UpstreamError),
+}
+
+impl Inner {
+    async fn over_link(self: &Arc<Self>, mut link: Box<Link>, host: &Arc<Host>, waiting: Waiting) -> Result<Response<Answer>, Sent> {
+        let limit = self.settings.response;
+        let (mut request, watch) = match waiting {
+            Waiting::Fresh(request) => Watched::request(request, link.alarm(), limit, true),
+            Waiting::Prepared(request) => moved(*request, link.alarm()),
+        };
+        *request.version_mut() = Version::HTTP_11;
+        request.headers_mut().insert(HOST, host.name.clone());
+        match link.send(request, limit).await {
+            Ok(response) => Ok(response.map(|body| Answer::of_link(body, link, host.clone(), self.clone()))),
+            Err(Failed::Unsent(request)) => {
+                Err(Sent::NotBegun(Waiting::Prepared(request), "the connection was closed before the request".to_owned()))
+            }
+            Err(failed) => Err(Sent::Failed(self.failure(failed, link.reused, watch))),
+        }
+    }
+
+    async fn over_shared(self: &Arc<Self>, mut shared: Multiplexed, origin: &BaseUrl, waiting: Waiting) -> Result<Response<Answer>, Sent> {
+        let (alarm, limit) = (self.alarms.add(), self.settings.response);
+        let (mut request, watch) = match waiting {
+            Waiting::Fresh(request) => Watched::request(request, &alarm, limit, false),
+            Waiting::Prepared(request) => moved(*request, &alarm),
+        };
+        let target = absolute(origin, request.uri());
+        *request.uri_mut() = target.map_err(|error| Sent::Failed(UpstreamError::Unreachable(error.to_string())))?;
+        *request.version_mut() = Version::HTTP_2;
+        for name in [HOST, CONNECTION, http::header::TRANSFER_ENCODING, http::header::EXPECT] {
+            request.headers_mut().remove(name);
+        }
+        let place = shared.place(self.alarms.now());
+        match shared.send(request, &alarm, limit).await {
+            Ok(response) => Ok(response.map(|body| Answer::of_stream(body, alarm, place, self.settings.body))),
+            Err(Failed::Unsent(request)) => {
+                Err(Sent::NotBegun(Waiting::Prepared(request), "the connection was closed before the request".to_owned()))
+            }
+            Err(failed) => Err(Sent::Failed(self.failure(failed, false, watch))),
+        }
+    }
+
+    fn failure(&self, failed: Failed, reused: bool, watch: Option<Arc<Watch>>) -> UpstreamError {
+        match failed {
+            Failed::Timeout => UpstreamError::Timeout(self.settings.response),
+            Failed::Unsent(_) => UpstreamError::Unreachable("the connection was closed before the request".to_owned()),
+            Failed::Lost { left, error } => match watch.and_then(|watch| watch.failure()) {
+                Some(failure) => failure,
+                None if reused && !left => UpstreamError::Unread(chain(&error)),
+                None => UpstreamError::Unreachable(chain(&error)),
+            },
         }
     }
 }
 
-/// When the request's body last moved, and what it failed with.
-struct Progress(Mutex<(Instant, Option<String>)>);
-
-impl Progress {
-    fn last(&self) -> Instant {
-        self.lock().0
-    }
-
-    fn failure(&self) -> Option<String> {
-        self.lock().1.clone()
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, (Instant, Option<String>)> {
-        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
-    }
+fn moved(request: Request<Watched>, alarm: &Arc<crate::alarm::Alarm>) -> (Request<Watched>, Option<Arc<Watch>>) {
+    let (parts, body) = request.into_parts();
+    let (body, watch) = body.moved(alarm);
+    (Request::from_parts(parts, body), watch)
 }
 
-/// A request body that notes its progress.
-struct Watched {
-    body: Body,
-    progress: Arc<Progress>,
+fn uri_of_origin(mut parts: Parts) -> Parts {
+    parts.path_and_query = Some(http::uri::PathAndQuery::from_static("/"));
+    parts
 }
 
-impl HttpBody for Watched {
-    type Data = Bytes;
-    type Error = BoxError;
-
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let polled = Pin::new(&mut self.body).poll_frame(cx);
-        if let Poll::Ready(frame) = &polled {
-            let mut progress = self.progress.lock();
-            progress.0 = Instant::now();
-            if let Some(Err(error)) = frame {
-                progress.1 = Some(error.to_string());
-            }
-        }
-        polled
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
+/// What HTTP/2 asks for: scheme and authority beside the target.
+fn absolute(origin: &BaseUrl, target: &Uri) -> Result<Uri, http::Error> {
+    let mut parts = Parts::default();
+    parts.scheme = Some(origin.scheme().clone());
+    parts.authority = Some(origin.authority().clone());
+    parts.path_and_query = target.path_and_query().cloned();
+    Ok(Uri::from_parts(parts)?)
 }
 
-/// TCP and TLS under one timeout.
-#[derive(Clone)]
-struct Connector {
-    https: HttpsConnector<HttpConnector>,
-    timeout: Duration,
-}
-
-impl Service<Uri> for Connector {
-    type Response = ReadsOn<<HttpsConnector<HttpConnector> as Service<Uri>>::Response>;
-    type Error = BoxError;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, BoxError>> + Send>>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        self.https.poll_ready(cx)
-    }
-
-    fn call(&mut self, uri: Uri) -> Self::Future {
-        let connecting = self.https.call(uri);
-        let timeout = self.timeout;
-        Box::pin(async move {
-            match tokio::time::timeout(timeout, connecting).await {
-                Ok(connected) => connected.map(ReadsOn::new),
-                Err(_) => Err(format!("no connection within {timeout:?}").into()),
-            }
-        })
+/// Looks after connections at rest for as long as the client lives.
+async fn reap(inner: Weak<Inner>, every: Duration) {
+    loop {
+        tokio::time::sleep(every).await;
+        let Some(inner) = inner.upgrade() else { return };
+        inner.pool.reap(inner.alarms.now());
     }
 }

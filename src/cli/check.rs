@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use http::header::{ACCEPT, HeaderMap, HeaderValue};
-use http::{Method, Request};
+use http::{Method, Request, Version};
 use serde_json::Value;
 use tokio::sync::Semaphore;
 
@@ -30,7 +30,7 @@ pub async fn run(file: &Path, online: bool) -> Result<ExitCode, CliError> {
     let config = Config::load(file)?;
     super::log_warnings()?;
     let mut backplane = Backplane::new(&config, Clock::system())?;
-    let caller = Caller::new(backplane.upstream().clone(), config.upstream.response_timeout);
+    let caller = Caller::new(backplane.upstream().clone(), config.upstream.settings.response);
     let places = Arc::new(Semaphore::new(AT_ONCE));
     let mut trying = Vec::new();
     for tenant in &config.tenants {
@@ -116,7 +116,7 @@ async fn call(caller: &Caller, app_token: &HeaderValue, granted: Granted) -> Res
     };
     let mut lines = HeaderMap::new();
     lines.insert(ACCEPT, HeaderValue::from_static("application/json"));
-    headers::inject(&mut lines, &ticket, app_token);
+    headers::inject(&mut lines, Version::HTTP_11, &ticket, app_token);
     let mut request = Request::new(empty());
     *request.method_mut() = Method::GET;
     *request.uri_mut() = target::upstream_uri(&ticket.base, "/v1/User/currentPrincipal", None).map_err(|error| error.to_string())?;

@@ -37,9 +37,16 @@ address = ["127.0.0.1:8080", "[::1]:8080"]
 hosts = []
 insecure_allow_anonymous = false
 header_read_timeout = "30s"
+idle_timeout = "6m"
+body_timeout = "1m"
+max_header_size = "64KiB"
+max_headers = 100
+max_uri = "16KiB"
 max_body = "off"
+max_connections = 10000
 max_requests = 10000
 grace = "30s"
+workers = "auto"
 
 [admin]
 address = "127.0.0.1:8081"
@@ -47,9 +54,15 @@ hosts = []
 insecure_allow_anonymous = false
 
 [upstream]
+http2 = "auto"
 connect_timeout = "10s"
+tls_timeout = "10s"
 response_timeout = "2m"
+body_timeout = "2m"
+total_timeout = "off"
+tunnel_timeout = "10m"
 idle_timeout = "60s"
+max_connection_age = "5m"
 replay_limit = "64KiB"
 forwarded = false
 

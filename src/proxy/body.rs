@@ -11,7 +11,8 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::{BodyExt, Full};
 
 use super::error::ProxyError;
-use crate::body::{Body, BoxError, empty};
+use super::headers::scrub_trailers;
+use crate::body::{Body, BoxError, empty, full};
 
 /// How long a replay waits for the rest of a body that upstream refused before it was all there.
 const REST: Duration = Duration::from_secs(10);
@@ -29,7 +30,7 @@ pub struct Admitted {
 /// Lets a body in: refuses one that declares more than `max_body` bytes at once, and keeps up to `replay_limit` bytes.
 pub fn admit<B>(body: B, max_body: Option<u64>, replay_limit: usize) -> Result<Admitted, ProxyError>
 where
-    B: HttpBody<Data = Bytes> + Send + 'static,
+    B: HttpBody<Data = Bytes> + Send + Unpin + 'static,
     B::Error: Into<BoxError>,
 {
     let overrun = Overrun::default();
@@ -40,16 +41,42 @@ where
     if let Some(limit) = max_body.filter(|&limit| declared.lower() > limit) {
         return Err(ProxyError::BodyTooLarge(limit));
     }
-    let mut body = body.map_err(Into::into).boxed_unsync();
+    let mut body = Body::stream(Scrubbed(body));
     if let Some(limit) = max_body {
-        body = Limited { body, left: limit, limit, overrun: overrun.clone() }.boxed_unsync();
+        body = Body::stream(Limited { body, left: limit, limit, overrun: overrun.clone() });
     }
     if declared.lower() > replay_limit as u64 {
         return Ok(Admitted { body, replay: None, overrun });
     }
     let kept = Kept { source: Some(body), room: replay_limit, ..Kept::default() };
     let shared = Arc::new(Mutex::new(kept));
-    Ok(Admitted { body: Teed(shared.clone()).boxed_unsync(), replay: Some(Replay(Some(shared))), overrun })
+    Ok(Admitted { body: Body::stream(Teed(shared.clone())), replay: Some(Replay(Some(shared))), overrun })
+}
+
+/// A caller's body whose trailers say nothing that only we may say.
+struct Scrubbed<B>(B);
+
+impl<B: HttpBody<Data = Bytes> + Unpin> HttpBody for Scrubbed<B> {
+    type Data = Bytes;
+    type Error = B::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        let mut polled = Pin::new(&mut self.0).poll_frame(cx);
+        if let Poll::Ready(Some(Ok(frame))) = &mut polled
+            && let Some(trailers) = frame.trailers_mut()
+        {
+            scrub_trailers(trailers);
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.0.size_hint()
+    }
 }
 
 /// Whether a body exceeded the limit that it ran under.
@@ -108,6 +135,8 @@ struct Kept {
     source: Option<Body>,
     /// One buffer, not the caller's chunks: a thousand tiny ones would cost far more than their bytes.
     bytes: BytesMut,
+    /// The same, once it is complete and was asked for.
+    whole: Option<Bytes>,
     trailers: Option<HeaderMap>,
     /// How many more bytes may be kept.
     room: usize,
@@ -144,10 +173,10 @@ fn lock(kept: &Mutex<Kept>) -> MutexGuard<'_, Kept> {
 impl Replay {
     /// The same body from its start, when all of it fits into what is kept. Upstream may have answered before it read the
     /// body to its end: then the rest is read here, and the first sending breaks off.
-    pub async fn body(self) -> Option<Body> {
-        let Some(shared) = self.0 else { return Some(empty()) };
+    pub async fn body(&self) -> Option<Body> {
+        let Some(shared) = &self.0 else { return Some(empty()) };
         let source = {
-            let mut kept = lock(&shared);
+            let mut kept = lock(shared);
             if kept.too_large {
                 return None;
             }
@@ -162,7 +191,7 @@ impl Replay {
             let rest = async {
                 while let Some(frame) = source.frame().await {
                     let Ok(frame) = frame else { return false };
-                    let mut kept = lock(&shared);
+                    let mut kept = lock(shared);
                     kept.keep(&frame);
                     if kept.too_large {
                         return false;
@@ -171,14 +200,27 @@ impl Replay {
                 true
             };
             if tokio::time::timeout(REST, rest).await != Ok(true) {
+                // The caller's body is gone, and a half of it must never look like a whole.
+                lock(shared).too_large = true;
                 return None;
             }
+            lock(shared).ended = true;
         }
-        let mut kept = lock(&shared);
-        let whole = Full::new(std::mem::take(&mut kept.bytes).freeze()).map_err(|never| match never {});
-        Some(match kept.trailers.take() {
-            Some(trailers) => whole.with_trailers(std::future::ready(Some(Ok(trailers)))).boxed_unsync(),
-            None => whole.boxed_unsync(),
+        let mut kept = lock(shared);
+        if !kept.ended {
+            // Another replay took the rest, and did not get it.
+            return None;
+        }
+        // It may be asked for again: what was kept becomes a value that can be shared.
+        let all = kept.bytes.split().freeze();
+        kept.whole = Some(match kept.whole.take() {
+            Some(before) if all.is_empty() => before,
+            _ => all,
+        });
+        let whole = kept.whole.clone().unwrap_or_default();
+        Some(match kept.trailers.clone() {
+            Some(trailers) => Body::stream(Full::new(whole).with_trailers(std::future::ready(Some(Ok(trailers))))),
+            None => full(whole),
         })
     }
 }
@@ -195,8 +237,8 @@ impl HttpBody for Teed {
         let Some(source) = &mut kept.source else {
             return Poll::Ready(Some(Err("the rest of the body goes with the replay".into())));
         };
-        let polled = Pin::new(source).poll_frame(cx);
-        match &polled {
+        let mut polled = Pin::new(source).poll_frame(cx);
+        match &mut polled {
             Poll::Ready(Some(Ok(frame))) => {
                 kept.keep(frame);
                 kept.ended = kept.source.as_ref().is_some_and(HttpBody::is_end_stream);
@@ -245,7 +287,9 @@ mod tests {
     async fn a_small_body_can_be_sent_again() {
         let admitted = admit(stream(vec!["ab", "cd"]), None, 4).unwrap();
         assert_eq!(text(admitted.body).await, "abcd");
-        assert_eq!(text(admitted.replay.unwrap().body().await.unwrap()).await, "abcd");
+        let replay = admitted.replay.unwrap();
+        assert_eq!(text(replay.body().await.unwrap()).await, "abcd");
+        assert_eq!(text(replay.body().await.unwrap()).await, "abcd", "once for each cause");
     }
 
     #[tokio::test]

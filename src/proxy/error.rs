@@ -26,6 +26,9 @@ pub enum ProxyError {
     /// The target is not carried, or could mean different things to us and to upstream.
     #[error("{0}")]
     BadTarget(&'static str),
+    /// The target is longer than `max_uri`.
+    #[error("the request's target is longer than the {0} bytes that this proxy takes")]
+    UriTooLong(usize),
     /// CONNECT or TRACE.
     #[error("this method is not carried; soproxy is no forward proxy: send plain requests for /{{contextId}}/api/… to it")]
     MethodNotAllowed,
@@ -35,6 +38,9 @@ pub enum ProxyError {
     /// The caller broke off its own request's body.
     #[error("the request's body ended before it was complete")]
     BodyIncomplete,
+    /// The caller's own request body stood still.
+    #[error("nothing came of the request's body for {0:?}")]
+    BodyTimeout(Duration),
     /// No usable ticket, and none to be had now.
     #[error("no ticket for this tenant: {reason}")]
     TicketUnavailable {
@@ -58,21 +64,27 @@ pub enum ProxyError {
     /// More requests in flight than `max_requests`.
     #[error("too many requests at once")]
     Overloaded,
+    /// More connections than `max_connections`.
+    #[error("too many connections at once")]
+    TooManyConnections,
 }
 
 impl ProxyError {
     /// Every code with its status, as README lists them.
-    pub const TABLE: [(&'static str, u16); 11] = [
+    pub const TABLE: [(&'static str, u16); 14] = [
         ("bad_target", 400),
         ("body_incomplete", 400),
         ("forbidden_origin", 403),
         ("unknown_tenant", 404),
         ("method_not_allowed", 405),
+        ("body_timeout", 408),
         ("body_too_large", 413),
+        ("uri_too_long", 414),
         ("upstream_unreachable", 502),
         ("overloaded", 503),
         ("shutting_down", 503),
         ("ticket_unavailable", 503),
+        ("too_many_connections", 503),
         ("upstream_timeout", 504),
     ];
 
@@ -81,15 +93,18 @@ impl ProxyError {
         match self {
             ProxyError::UnknownTenant => "unknown_tenant",
             ProxyError::BadTarget(_) => "bad_target",
+            ProxyError::UriTooLong(_) => "uri_too_long",
             ProxyError::MethodNotAllowed => "method_not_allowed",
             ProxyError::BodyTooLarge(_) => "body_too_large",
             ProxyError::BodyIncomplete => "body_incomplete",
+            ProxyError::BodyTimeout(_) => "body_timeout",
             ProxyError::TicketUnavailable { .. } => "ticket_unavailable",
             ProxyError::UpstreamUnreachable => "upstream_unreachable",
             ProxyError::UpstreamTimeout(_) => "upstream_timeout",
             ProxyError::ForbiddenOrigin(_) => "forbidden_origin",
             ProxyError::ShuttingDown => "shutting_down",
             ProxyError::Overloaded => "overloaded",
+            ProxyError::TooManyConnections => "too_many_connections",
         }
     }
 
@@ -104,15 +119,18 @@ impl ProxyError {
         match self {
             ProxyError::UnknownTenant => "Unknown tenant",
             ProxyError::BadTarget(_) => "Target not carried",
+            ProxyError::UriTooLong(_) => "Target too long",
             ProxyError::MethodNotAllowed => "Method not allowed",
             ProxyError::BodyTooLarge(_) => "Body too large",
             ProxyError::BodyIncomplete => "Body incomplete",
+            ProxyError::BodyTimeout(_) => "Body timed out",
             ProxyError::TicketUnavailable { .. } => "No ticket",
             ProxyError::UpstreamUnreachable => "Upstream unreachable",
             ProxyError::UpstreamTimeout(_) => "Upstream timed out",
             ProxyError::ForbiddenOrigin(_) => "Not from here",
             ProxyError::ShuttingDown => "Shutting down",
             ProxyError::Overloaded => "Overloaded",
+            ProxyError::TooManyConnections => "Too many connections",
         }
     }
 
@@ -120,7 +138,7 @@ impl ProxyError {
     fn retry_after(&self) -> Option<Duration> {
         match self {
             ProxyError::TicketUnavailable { retry_after, .. } => Some(*retry_after),
-            ProxyError::ShuttingDown | ProxyError::Overloaded => Some(Duration::from_secs(1)),
+            ProxyError::ShuttingDown | ProxyError::Overloaded | ProxyError::TooManyConnections => Some(Duration::from_secs(1)),
             _ => None,
         }
     }
@@ -182,6 +200,9 @@ mod tests {
     fn every_error_stands_in_the_table() {
         let all = [
             ProxyError::UnknownTenant,
+            ProxyError::UriTooLong(1),
+            ProxyError::BodyTimeout(Duration::ZERO),
+            ProxyError::TooManyConnections,
             ProxyError::BadTarget(""),
             ProxyError::MethodNotAllowed,
             ProxyError::BodyTooLarge(1),

@@ -3,7 +3,8 @@
 //! The order is the security argument: strip what the caller sent (so that it can neither be merged with ours nor, by
 //! `Connection: authorization`, make ours disappear), and inject last.
 
-use http::header::{AUTHORIZATION, CONNECTION, COOKIE, Entry, HeaderMap, HeaderName, HeaderValue, SET_COOKIE, TE, VIA};
+use http::Version;
+use http::header::{ALT_SVC, AUTHORIZATION, CONNECTION, COOKIE, Entry, HeaderMap, HeaderName, HeaderValue, SET_COOKIE, TE, UPGRADE, VIA};
 
 use super::error::ERROR_HEADER;
 use crate::ticket::Ticket;
@@ -11,53 +12,60 @@ use crate::ticket::Ticket;
 /// Carries the client secret. Protocol §6.1.
 pub const SO_APP_TOKEN: HeaderName = HeaderName::from_static("so-apptoken");
 
-/// Hop-by-hop headers (RFC 9110 §7.6.1), with those that only proxies ever made up.
-const HOP_BY_HOP: [&str; 9] = [
-    "connection",
-    "keep-alive",
-    "proxy-authenticate",
-    "proxy-authorization",
-    "proxy-connection",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-];
+/// What a header means for one hop or for us; most mean nothing, and are told by their length alone.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// Goes on.
+    EndToEnd,
+    /// Hop-by-hop (RFC 9110 §7.6.1), with those that only proxies ever made up. `Trailer` is not one of them: it announces
+    /// what comes after the body, end to end.
+    Hop,
+    /// Names further hop-by-hop headers.
+    Connection,
+    /// What a caller must not say: ours alone, or about the way it came.
+    Ours,
+}
+
+fn kind(name: &str) -> Kind {
+    match name {
+        "connection" => Kind::Connection,
+        "te" | "upgrade" | "keep-alive" | "proxy-connection" | "transfer-encoding" | "proxy-authenticate" | "proxy-authorization" => {
+            Kind::Hop
+        }
+        "host" | "forwarded" | "so-apptoken" | "authorization" | "x-rewrite-url" | "x-original-url" => Kind::Ours,
+        _ if name.starts_with("x-forwarded-") => Kind::Ours,
+        // IIS folds `_` and `-`, so `SO_AppToken` would shadow ours.
+        _ if name.contains('_') => match kind(&name.replace('_', "-")) {
+            Kind::Ours => Kind::Ours,
+            _ => Kind::EndToEnd,
+        },
+        _ => Kind::EndToEnd,
+    }
+}
 
 /// Removes from a request what does not go upstream: hop-by-hop headers, the caller's own credentials in any spelling,
 /// SuperOffice's session cookies, `Host` (the client sets upstream's), what claims to come from proxies before us, and the
 /// headers by which add-ons of IIS take another path than the one in the request line.
 pub fn strip(headers: &mut HeaderMap) {
-    remove_hop_by_hop(headers);
-    // IIS folds `_` and `-`, so `SO_AppToken` would shadow ours.
-    let unwanted: Vec<HeaderName> = headers.keys().filter(|name| is_ours_alone(name.as_str())).cloned().collect();
-    for name in unwanted {
-        headers.remove(name);
+    if remove(headers, |kind| kind != Kind::EndToEnd) {
+        headers.insert(TE, HeaderValue::from_static("trailers"));
     }
     filter_cookies(headers);
 }
 
-fn is_ours_alone(name: &str) -> bool {
-    if name.contains('_') {
-        return is_ours_alone(&name.replace('_', "-"));
-    }
-    matches!(name, "authorization" | "so-apptoken" | "host" | "forwarded" | "x-original-url" | "x-rewrite-url")
-        || name.starts_with("x-forwarded-")
-}
-
 /// Sets what goes upstream with every request: the ticket, the client secret, and our line in `Via`.
-pub fn inject(headers: &mut HeaderMap, ticket: &Ticket, app_token: &HeaderValue) {
-    add_via(headers);
+pub fn inject(headers: &mut HeaderMap, version: Version, ticket: &Ticket, app_token: &HeaderValue) {
+    add_via(headers, version);
     headers.insert(AUTHORIZATION, ticket.authorization.clone());
     headers.insert(SO_APP_TOKEN, app_token.clone());
 }
 
 /// Removes from an answer what does not go to the caller: hop-by-hop headers, SuperOffice's session cookies (they belong to
 /// the proxy's session, which all callers share), advice to use another server, and an error name that only we may give.
-pub fn scrub(headers: &mut HeaderMap) {
-    remove_hop_by_hop(headers);
+pub fn scrub(headers: &mut HeaderMap, version: Version) {
+    remove(headers, |kind| matches!(kind, Kind::Hop | Kind::Connection));
     headers.remove(ERROR_HEADER);
-    headers.remove("alt-svc");
+    headers.remove(ALT_SVC);
     if let Entry::Occupied(cookies) = headers.entry(SET_COOKIE) {
         let kept: Vec<HeaderValue> = cookies.iter().filter(|value| !is_session_cookie(value.as_bytes())).cloned().collect();
         cookies.remove_entry_mult().1.for_each(drop);
@@ -65,7 +73,7 @@ pub fn scrub(headers: &mut HeaderMap) {
             headers.append(SET_COOKIE, value);
         }
     }
-    add_via(headers);
+    add_via(headers, version);
 }
 
 /// HTTP/2 callers may split `Cookie` into lines; HTTP/1.1 has room for one. RFC 9113 §8.2.3.
@@ -78,22 +86,79 @@ pub fn join_cookies(headers: &mut HeaderMap) {
     }
 }
 
-fn remove_hop_by_hop(headers: &mut HeaderMap) {
+/// Takes out what `unwanted` says, and what `Connection` names. Whether `TE: trailers` was among it.
+fn remove(headers: &mut HeaderMap, unwanted: fn(Kind) -> bool) -> bool {
+    // One pass over the names, most of which are wanted; no more names are removed at once than fit here.
+    let mut found: [Option<HeaderName>; 8] = Default::default();
+    let mut trailers = false;
+    loop {
+        let (mut count, mut connection) = (0, false);
+        for name in headers.keys() {
+            let kind = kind(name.as_str());
+            if kind != Kind::EndToEnd && unwanted(kind) && count < found.len() {
+                connection |= kind == Kind::Connection;
+                trailers |= *name == TE && headers.get_all(TE).iter().any(wants_trailers);
+                found[count] = Some(name.clone());
+                count += 1;
+            }
+        }
+        if connection {
+            remove_named(headers);
+        }
+        for name in found[..count].iter_mut().filter_map(Option::take) {
+            headers.remove(name);
+        }
+        if count < found.len() {
+            return trailers;
+        }
+    }
+}
+
+/// Takes out what `Connection` names.
+fn remove_named(headers: &mut HeaderMap) {
+    let ordinary =
+        |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"keep-alive") || value.as_bytes().eq_ignore_ascii_case(b"close");
+    if headers.get_all(CONNECTION).iter().all(ordinary) {
+        return;
+    }
     let named: Vec<HeaderName> = headers
         .get_all(CONNECTION)
         .iter()
         .flat_map(|value| value.as_bytes().split(|&byte| byte == b','))
         .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
+        // `TE` is named wherever it is sent, and stays when it says trailers.
+        .filter(|name| *name != TE)
         .collect();
-    let trailers = headers.get_all(TE).iter().any(wants_trailers);
-    for name in HOP_BY_HOP {
-        headers.remove(name);
-    }
     for name in named {
         headers.remove(name);
     }
-    if trailers {
-        headers.insert(TE, HeaderValue::from_static("trailers"));
+}
+
+/// The protocol that a request asks to go on with, RFC 9110 §7.8. Never `h2c`: behind that, requests would pass unseen.
+pub fn upgrade(headers: &HeaderMap) -> Option<HeaderValue> {
+    let mut protocols = headers.get_all(UPGRADE).iter();
+    let (protocol, None) = (protocols.next()?, protocols.next()) else { return None };
+    let is_upgrade = |option: &[u8]| option.trim_ascii().eq_ignore_ascii_case(b"upgrade");
+    let asked = headers.get_all(CONNECTION).iter().any(|value| value.as_bytes().split(|&byte| byte == b',').any(is_upgrade));
+    let http = |name: &[u8]| {
+        let name = name.trim_ascii().to_ascii_lowercase();
+        name.starts_with(b"h2") || name.starts_with(b"http") || name.starts_with(b"tls")
+    };
+    (asked && !protocol.as_bytes().split(|&byte| byte == b',').any(http)).then(|| protocol.clone())
+}
+
+/// Removes from trailers what is not theirs to say: framing, routing, credentials. RFC 9110 §6.5.1.
+pub fn scrub_trailers(trailers: &mut HeaderMap) {
+    let theirs = |name: &HeaderName| {
+        kind(name.as_str()) == Kind::EndToEnd
+            && !matches!(
+                name.as_str(),
+                "content-length" | "content-encoding" | "content-type" | "content-range" | "trailer" | "set-cookie" | "cookie" | "via"
+            )
+    };
+    let unwanted: Vec<HeaderName> = trailers.keys().filter(|name| !theirs(name)).cloned().collect();
+    for name in unwanted {
+        trailers.remove(name);
     }
 }
 
@@ -101,8 +166,14 @@ fn wants_trailers(te: &HeaderValue) -> bool {
     te.as_bytes().split(|&byte| byte == b',').any(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"trailers"))
 }
 
-fn add_via(headers: &mut HeaderMap) {
-    headers.append(VIA, HeaderValue::from_static("1.1 soproxy"));
+/// `version` is that of the message as it was received. RFC 9110 §7.6.3.
+fn add_via(headers: &mut HeaderMap, version: Version) {
+    let line = match version {
+        Version::HTTP_2 => "2.0 soproxy",
+        Version::HTTP_11 => "1.1 soproxy",
+        _ => "1.0 soproxy",
+    };
+    headers.append(VIA, HeaderValue::from_static(line));
 }
 
 /// Whether a cookie (`name=…`) is one of SuperOffice's own: `SOOnline`, `ARRAffinity`, `ARRAffinitySameSite`. Protocol §6.7.
@@ -167,7 +238,9 @@ mod tests {
             ("Accept", "b"),
         ]);
         strip(&mut headers);
-        assert_eq!(list(&headers), [("so-language", "en"), ("accept", "a"), ("accept", "b")]);
+        let mut left = list(&headers);
+        left.sort();
+        assert_eq!(left, [("accept", "a"), ("accept", "b"), ("so-language", "en")]);
     }
 
     #[test]
@@ -190,7 +263,7 @@ mod tests {
             issued: clock.now(),
             after_refusal: false,
         };
-        inject(&mut headers, &ticket, &HeaderValue::from_static("secret"));
+        inject(&mut headers, Version::HTTP_11, &ticket, &HeaderValue::from_static("secret"));
         assert_eq!(
             list(&headers),
             [("te", "trailers"), ("via", "1.1 soproxy"), ("authorization", "SOTicket 7T:abc"), ("so-apptoken", "secret")]
@@ -217,10 +290,10 @@ mod tests {
             ("X-Hop", "1"),
             ("Via", "1.0 arr"),
         ]);
-        scrub(&mut headers);
+        scrub(&mut headers, Version::HTTP_10);
         assert_eq!(
             list(&headers),
-            [("via", "1.0 arr"), ("via", "1.1 soproxy"), ("set-cookie", "mine=SOOnline=; path=/"), ("set-cookie", "other=2")]
+            [("via", "1.0 arr"), ("via", "1.0 soproxy"), ("set-cookie", "mine=SOOnline=; path=/"), ("set-cookie", "other=2")]
         );
     }
 

@@ -41,6 +41,20 @@ fn is_dot_segment(segment: &str) -> bool {
     name.starts_with('.') && bare.trim_end_matches(['.', ' ']).is_empty()
 }
 
+/// The target alone, for a request to the tenant's base: its path, then what followed `/{tenant}/api` and the query, byte for
+/// byte. Mostly that is what the caller wrote, and then nothing is copied.
+pub fn upstream_target(base: &BaseUrl, rest: &str, asked: &Uri) -> Result<Uri, ProxyError> {
+    let path = asked.path();
+    if path.len() == base.path().len() + rest.len()
+        && path.starts_with(base.path())
+        && let Some(target) = asked.path_and_query()
+    {
+        return Ok(Uri::from(target.clone()));
+    }
+    let whole = upstream_uri(base, rest, asked.query())?;
+    whole.into_parts().path_and_query.map(Uri::from).ok_or(NOT_A_TARGET)
+}
+
 /// The tenant's base, then what followed `/{tenant}/api` and the query, byte for byte.
 pub fn upstream_uri(base: &BaseUrl, rest: &str, query: Option<&str>) -> Result<Uri, ProxyError> {
     let mut target = String::with_capacity(base.path().len() + rest.len() + query.map_or(1, |query| query.len() + 2));
@@ -108,6 +122,18 @@ mod tests {
         );
         assert_eq!(uri("/v1/x", Some("")), "https://sod2.superoffice.com/Cust1/api/v1/x?");
         assert_eq!(upstream_uri(&"http://localhost".parse().unwrap(), "", None).unwrap().to_string(), "http://localhost/");
+    }
+
+    #[test]
+    fn the_target_is_the_callers_own_when_the_paths_agree() {
+        let target = |base: &str, asked: &str, rest: &str| {
+            upstream_target(&base.parse().unwrap(), rest, &asked.parse().unwrap()).unwrap().to_string()
+        };
+        assert_eq!(target("https://a/Cust1/api", "/Cust1/api/v1/x?y=1", "/v1/x"), "/Cust1/api/v1/x?y=1");
+        assert_eq!(target("https://a/Cust1/api", "/cust1/API/v1/x?", "/v1/x"), "/Cust1/api/v1/x?");
+        assert_eq!(target("https://a/Cust1/api", "/label/api/v1/x", "/v1/x"), "/Cust1/api/v1/x");
+        assert_eq!(target("https://a", "/label/api?q", ""), "/?q");
+        assert_eq!(target("https://a/Cust1/api", "http://localhost:8080/Cust1/api/v1", "/v1"), "/Cust1/api/v1");
     }
 
     proptest::proptest! {

@@ -61,7 +61,7 @@ impl Caller {
     async fn whole(&self, request: Request<Body>) -> Result<Answer, CallError> {
         let response = self.upstream.send(request).await.map_err(|error| match error {
             UpstreamError::Timeout(limit) => CallError::Timeout(limit),
-            UpstreamError::Unreachable(why) | UpstreamError::RequestBody(why) => CallError::Unreachable(why),
+            other => CallError::Unreachable(other.to_string()),
         })?;
         let (head, body) = response.into_parts();
         let mut body = Limited::new(body, LARGEST);

@@ -139,17 +139,19 @@ impl Tickets {
         Tickets { slot, _renewer: stop.drop_guard() }
     }
 
+    /// The ticket to use now, when there is a usable one: one atomic read.
+    pub fn ready(&self, now: Moment) -> Option<Arc<Ticket>> {
+        let current = self.slot.current.load();
+        current.as_ref().filter(|ticket| self.slot.usable(ticket, now)).cloned()
+    }
+
     /// The ticket to use now. One atomic read while there is a usable one; else waits for the one exchange that is on.
     /// While the last exchange's failure is being waited out: the failure, at once.
     pub async fn get(&self) -> Result<Arc<Ticket>, Unavailable> {
         let slot = &self.slot;
-        let current = slot.current.load();
-        if let Some(ticket) = &*current
-            && slot.usable(ticket, slot.shared.clock.now())
-        {
-            return Ok(ticket.clone());
+        if let Some(ticket) = self.ready(slot.shared.clock.now()) {
+            return Ok(ticket);
         }
-        drop(current);
         slot.wait_for(|ticket, now| slot.usable(ticket, now), true).await
     }
 

@@ -87,7 +87,7 @@ impl Setup {
         let sandbox = sandbox::start(self.options, "127.0.0.1:0".parse().unwrap(), sandbox_stop.clone()).await.unwrap();
         let login_url = self.login_url.clone().unwrap_or_else(|| sandbox.base().to_owned());
         let config = config(&login_url, &self.settings);
-        let app = App::build(config, self.clock.clone()).await.unwrap();
+        let app = App::build(config, self.clock.clone(), None).await.unwrap();
         let (proxy, admin, live, stop) = (app.addresses()[0], app.admin_addresses().first().copied(), app.live(), app.stop());
         tokio::spawn(app.run());
         Bench {

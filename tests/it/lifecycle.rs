@@ -356,7 +356,7 @@ async fn every_listed_address_is_served_and_both_loopbacks_are_the_default() {
     };
     let default: Vec<String> = settings(None).listen.addresses.iter().map(ToString::to_string).collect();
     assert_eq!(default, ["127.0.0.1:8080", "[::1]:8080"]);
-    let app = App::build(settings(Some("127.0.0.1:0,[::1]:0")), Clock::system()).await.unwrap();
+    let app = App::build(settings(Some("127.0.0.1:0,[::1]:0")), Clock::system(), None).await.unwrap();
     let (addresses, stop) = (app.addresses(), app.stop());
     // A machine without IPv6 has the first alone.
     assert!(addresses.len() == 2 || TcpListener::bind("[::1]:0").await.is_err(), "{addresses:?}");

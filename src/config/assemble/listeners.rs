@@ -16,10 +16,12 @@ impl Assembly<'_> {
             addresses: settings.door.addresses.clone()?,
             hosts: settings.door.hosts.clone()?,
             insecure_allow_anonymous: settings.door.insecure_allow_anonymous?,
-            header_read_timeout: settings.header_read_timeout?,
+            limits: settings.limits.clone()?,
+            max_uri: settings.max_uri?,
             max_body: settings.max_body?,
             max_requests: settings.max_requests?,
             grace: settings.grace?,
+            workers: settings.workers?,
         })
     }
 

@@ -137,6 +137,12 @@ pub fn size_from_1(value: &Value) -> Read<u64> {
     }
 }
 
+/// What a request's head may take: no less than what the parser reads at once.
+pub fn size_of_head(value: &Value) -> Read<usize> {
+    let bytes = size_in_memory(value)?;
+    if bytes < 8192 { Err(Wrong::new("must be at least 8KiB", units::SIZE_FORM)) } else { Ok(bytes) }
+}
+
 /// A size that fits in memory.
 pub fn size_in_memory(value: &Value) -> Read<usize> {
     size(value)?.try_into().map_err(|_| Wrong::new("is larger than this machine's memory can be", units::SIZE_FORM))

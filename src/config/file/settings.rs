@@ -11,9 +11,11 @@ use super::reader::{Reader, Table};
 use super::source::Sources;
 use crate::config::secret::SecretRef;
 use crate::config::{Log, Prefetch, Renewal, Upstream};
+use crate::server::Limits;
 use crate::superoffice::origin::{BaseUrl, UpstreamHosts};
 use crate::superoffice::{Environment, ExchangeKind};
 use crate::ticket::Policy;
+use crate::upstream;
 
 /// One setting as it was found.
 #[derive(Clone, Debug)]
@@ -114,14 +116,18 @@ pub struct Door<A> {
 pub struct ListenSettings {
     /// The part that `[admin]` has too.
     pub door: Door<Vec<SocketAddr>>,
-    /// `header_read_timeout`
-    pub header_read_timeout: Option<Duration>,
+    /// `header_read_timeout`, `idle_timeout`, `body_timeout`, `max_header_size`, `max_headers`, `max_connections`
+    pub limits: Option<Limits>,
+    /// `max_uri`
+    pub max_uri: Option<usize>,
     /// `max_body`
     pub max_body: Option<Option<u64>>,
     /// `max_requests`
     pub max_requests: Option<usize>,
     /// `grace`
     pub grace: Option<Duration>,
+    /// `workers`; `None` inside is "auto".
+    pub workers: Option<Option<usize>>,
 }
 
 /// `[tenants.NAME]`
@@ -166,6 +172,7 @@ const ENVIRONMENTS: &[(&str, Environment)] =
     &[("sod", Environment::Sod), ("qaonline", Environment::QaOnline), ("online", Environment::Online)];
 const EXCHANGES: &[(&str, ExchangeKind)] = &[("soap", ExchangeKind::Soap), ("rest", ExchangeKind::Rest)];
 const FORMATS: &[(&str, bool)] = &[("text", false), ("json", true)];
+const HTTP2: &[(&str, bool)] = &[("auto", true), ("never", false)];
 const PREFETCHES: &[(&str, Prefetch)] = &[("auto", Prefetch::Auto), ("true", Prefetch::Always), ("false", Prefetch::Never)];
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -243,13 +250,33 @@ fn door<A>(table: &mut Table<'_, '_>, addresses: impl FnOnce(&Value) -> Result<A
 fn listen(mut table: Table<'_, '_>) -> ListenSettings {
     let settings = ListenSettings {
         door: door(&mut table, kinds::addresses),
-        header_read_timeout: table.need("header_read_timeout", timeout),
+        limits: limits(&mut table),
+        max_uri: table.need("max_uri", kinds::size_in_memory),
         max_body: table.need("max_body", kinds::unless("off", kinds::size_from_1)),
         max_requests: table.need("max_requests", kinds::count),
         grace: table.need("grace", any_duration),
+        workers: table.need("workers", kinds::unless("auto", kinds::count)),
     };
     table.finish();
     settings
+}
+
+/// All are read before the first that is wrong is missed: every mistake shall be reported.
+fn limits(table: &mut Table<'_, '_>) -> Option<Limits> {
+    let header_read = table.need("header_read_timeout", timeout);
+    let idle = table.need("idle_timeout", timeout);
+    let body = table.need("body_timeout", timeout);
+    let max_header_size = table.need("max_header_size", kinds::size_of_head);
+    let max_headers = table.need("max_headers", kinds::count);
+    let max_connections = table.need("max_connections", kinds::count);
+    Some(Limits {
+        header_read: header_read?,
+        idle: idle?,
+        body: body?,
+        max_header_size: max_header_size?,
+        max_headers: max_headers?,
+        max_connections: max_connections?,
+    })
 }
 
 fn admin(mut table: Table<'_, '_>) -> Door<Option<Vec<SocketAddr>>> {
@@ -259,16 +286,30 @@ fn admin(mut table: Table<'_, '_>) -> Door<Option<Vec<SocketAddr>>> {
 }
 
 fn upstream(mut table: Table<'_, '_>) -> Option<Upstream> {
-    let connect_timeout = table.need("connect_timeout", timeout);
-    let response_timeout = table.need("response_timeout", timeout);
-    let idle_timeout = table.need("idle_timeout", any_duration);
+    let http2 = table.need("http2", kinds::choice(HTTP2));
+    let connect = table.need("connect_timeout", timeout);
+    let tls = table.need("tls_timeout", timeout);
+    let response = table.need("response_timeout", timeout);
+    let body = table.need("body_timeout", timeout);
+    let total = table.need("total_timeout", kinds::unless("off", timeout));
+    let tunnel = table.need("tunnel_timeout", timeout);
+    let idle = table.need("idle_timeout", any_duration);
+    let max_age = table.need("max_connection_age", any_duration);
     let replay_limit = table.need("replay_limit", kinds::size_in_memory);
     let forwarded = table.need("forwarded", kinds::flag);
     table.finish();
     Some(Upstream {
-        connect_timeout: connect_timeout?,
-        response_timeout: response_timeout?,
-        idle_timeout: idle_timeout?,
+        settings: upstream::Settings {
+            http2: http2?,
+            connect: connect?,
+            tls: tls?,
+            response: response?,
+            body: body?,
+            idle: idle?,
+            max_age: max_age?,
+        },
+        total_timeout: total?,
+        tunnel_timeout: tunnel?,
         replay_limit: replay_limit?,
         forwarded: forwarded?,
     })

@@ -9,7 +9,9 @@ const EXAMPLE: &str = include_str!("../../../proxy.toml.example");
 
 /// The example with every commented setting in force.
 fn uncommented() -> String {
-    let setting = |line: &&str| line.split_once(" = ").is_some_and(|(key, _)| key.chars().all(|c| c.is_ascii_lowercase() || c == '_'));
+    let setting = |line: &&str| {
+        line.split_once(" = ").is_some_and(|(key, _)| key.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_'))
+    };
     EXAMPLE.lines().map(|line| line.strip_prefix("# ").filter(setting).unwrap_or(line).to_owned() + "\n").collect()
 }
 

@@ -32,9 +32,12 @@ impl UseMark {
     pub(super) fn set(&self, moment: Moment) {
         // Both rounded up, so that a use right after the ticket was issued is not thought to be before it.
         let mono = u64::try_from(moment.mono.as_millis()).unwrap_or(u64::MAX).saturating_add(1);
-        // A slow request that was sent long ago does not make a later use undone.
-        self.mono.fetch_max(mono, Ordering::Relaxed);
-        self.wall.fetch_max(moment.wall.as_millisecond().saturating_add(1), Ordering::Relaxed);
+        // A slow request that was sent long ago does not make a later use undone. Within one millisecond nothing is
+        // written: workers would take the cache line from each other.
+        if self.mono.load(Ordering::Relaxed) < mono {
+            self.mono.fetch_max(mono, Ordering::Relaxed);
+            self.wall.fetch_max(moment.wall.as_millisecond().saturating_add(1), Ordering::Relaxed);
+        }
     }
 }
 

@@ -1,0 +1,292 @@
+//! One connection from its first byte to its end: which HTTP it speaks, its time limits, how it rests and how it closes.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
+use std::task::{Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response, StatusCode, Version};
+use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
+use hyper::service::Service;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
+use tokio::net::TcpStream;
+
+use super::inbound::{Inbound, Outbound};
+use super::socket::Socket;
+use super::tunnel::carry;
+use super::vitals::{Order, Phase, Vitals};
+use super::{Ends, Handler, Limits, TunnelTo};
+
+/// What begins every HTTP/2 connection. RFC 9113 §3.4.
+const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// A caller that was answered before its request's body had come may go on sending for so long: closing at once would reset
+/// the connection, and the reset would overtake the answer. RFC 9112 §9.6.
+const LINGER: Duration = Duration::from_secs(2);
+
+/// A request that has begun to arrive may still come during a drain.
+const LAST_HEAD: Duration = Duration::from_secs(1);
+
+const TIMEOUT: &[u8] = b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+
+/// How connections are spoken to.
+#[derive(Clone, Debug)]
+pub(super) struct Protocols {
+    http1: http1::Builder,
+    http2: http2::Builder<TokioExecutor>,
+}
+
+impl Protocols {
+    pub(super) fn new(limits: &Limits) -> Protocols {
+        let mut http1 = http1::Builder::new();
+        // The limit for the head is ours: hyper's costs a timer per request.
+        http1.timer(TokioTimer::new()).header_read_timeout(None).half_close(true);
+        http1.preserve_header_case(true).title_case_headers(true);
+        http1.max_header_size(limits.max_header_size);
+        // Setting the default would make hyper allocate.
+        if limits.max_headers != 100 {
+            http1.max_headers(limits.max_headers);
+        }
+        let mut http2 = http2::Builder::new(TokioExecutor::new());
+        http2.timer(TokioTimer::new()).keep_alive_interval(Some(Duration::from_secs(60)));
+        let list = u32::try_from(limits.max_header_size).unwrap_or(u32::MAX);
+        http2.max_header_list_size(list).adaptive_window(true);
+        Protocols { http1, http2 }
+    }
+}
+
+/// Serves a connection to its end. With `crowded`, one request and no more.
+pub(super) async fn serve<H: Handler>(stream: TcpStream, ends: Ends, protocols: Protocols, vitals: Arc<Vitals>, handler: H) {
+    std::future::poll_fn(|cx| {
+        vitals.alarm.wakes(cx.waker());
+        Poll::Ready(())
+    })
+    .await;
+    let mut socket = Socket::new(stream, vitals.clone());
+    let Some(http2) = speaks_http2(&mut socket, &vitals).await else { return };
+    let service = Answering { handler, ends, vitals: vitals.clone() };
+    if http2 { multiplexed(socket, &protocols, &vitals, service).await } else { sequential(socket, &protocols, &vitals, service).await }
+}
+
+/// Reads as much as it takes to tell HTTP/2's preface from anything else. `None`: the caller went away, or never spoke.
+async fn speaks_http2(socket: &mut Socket, vitals: &Arc<Vitals>) -> Option<bool> {
+    let (mut seen, mut count) = ([0_u8; PREFACE.len()], 0);
+    while count < PREFACE.len() && PREFACE.starts_with(&seen[..count]) {
+        count += std::future::poll_fn(|cx| {
+            // A connection without a request has no business during a drain.
+            if vitals.order() != Order::None || vitals.alarm.rang() {
+                return Poll::Ready(0);
+            }
+            let mut buffer = ReadBuf::new(&mut seen[count..]);
+            let read = ready!(Pin::new(&mut *socket).poll_read(cx, &mut buffer));
+            Poll::Ready(read.map_or(0, |()| buffer.filled().len()))
+        })
+        .await;
+        if count == 0 || (PREFACE.starts_with(&seen[..count]) && vitals.alarm.rang()) {
+            return None;
+        }
+    }
+    let http2 = count == PREFACE.len() && seen == *PREFACE;
+    socket.unread(Bytes::copy_from_slice(&seen[..count]));
+    Some(http2)
+}
+
+/// How hyper's part of a connection ended.
+enum End {
+    /// By itself.
+    Closed(hyper::Result<()>),
+    /// Nothing is in flight, and nothing came for a while.
+    Rests,
+    /// A head that did not come to its end.
+    HeadTimeout,
+    /// The caller takes nothing, or we were told to stop.
+    Dropped,
+}
+
+/// HTTP/1: one request after the other.
+async fn sequential<H: Handler>(mut socket: Socket, protocols: &Protocols, vitals: &Arc<Vitals>, service: Answering<H>) {
+    let mut http1 = protocols.http1.clone();
+    if service.ends.crowded {
+        http1.keep_alive(false);
+    }
+    loop {
+        // On the heap, so that a connection at rest is small.
+        let mut http = Box::new(http1.serve_connection(TokioIo::new(socket), service.clone()));
+        let mut told = false;
+        let end = std::future::poll_fn(|cx| {
+            loop {
+                if let Poll::Ready(ended) = Pin::new(&mut *http).poll(cx) {
+                    return Poll::Ready(End::Closed(ended));
+                }
+                match vitals.order() {
+                    Order::Abort => return Poll::Ready(End::Dropped),
+                    Order::Drain if !told => {
+                        told = true;
+                        if vitals.phase() == Phase::Head {
+                            vitals.alarm.set(LAST_HEAD.min(vitals.limits.header_read));
+                        }
+                        Pin::new(&mut *http).graceful_shutdown();
+                        continue;
+                    }
+                    _ => {}
+                }
+                if vitals.alarm.rang() {
+                    return Poll::Ready(match vitals.phase() {
+                        Phase::Head => End::HeadTimeout,
+                        Phase::Idle if vitals.flushed.load(Ordering::Relaxed) => End::Rests,
+                        Phase::Idle | Phase::Busy => End::Dropped,
+                    });
+                }
+                return Poll::Pending;
+            }
+        })
+        .await;
+        let parts = http.into_parts();
+        socket = parts.io.into_inner();
+        match end {
+            End::Rests => {
+                if !parts.read_buf.is_empty() {
+                    socket.unread(parts.read_buf);
+                }
+                if !rested(&socket, vitals).await {
+                    return;
+                }
+            }
+            End::Closed(ended) => return close(socket, parts.read_buf, ended, vitals).await,
+            End::HeadTimeout => {
+                let mut stream = socket.into_stream();
+                let _ = stream.write_all(TIMEOUT).await;
+                return linger(stream, vitals).await;
+            }
+            End::Dropped => return,
+        }
+    }
+}
+
+/// Waits for the next request without any buffer. `false`: there will be none.
+async fn rested(socket: &Socket, vitals: &Arc<Vitals>) -> bool {
+    vitals.alarm.set(vitals.limits.idle);
+    std::future::poll_fn(|cx| {
+        if vitals.order() != Order::None || vitals.alarm.rang() {
+            return Poll::Ready(false);
+        }
+        socket.poll_readable(cx).map(|()| true)
+    })
+    .await
+}
+
+/// hyper is done with the connection: a tunnel, or its end.
+async fn close(socket: Socket, unread: Bytes, ended: hyper::Result<()>, vitals: &Arc<Vitals>) {
+    let stream = socket.into_stream();
+    let tunnel = vitals.tunnel.lock().unwrap_or_else(PoisonError::into_inner).take();
+    match (ended, tunnel) {
+        (Ok(()), Some(tunnel)) => carry(stream, unread, tunnel, vitals).await,
+        (Err(error), _) if vitals.close_delimited.load(Ordering::Relaxed) && !error.is_parse() => {
+            // Only a reset tells an HTTP/1.0 caller that the answer was not whole.
+            tracing::debug!("connection ended: {}", crate::body::chain(&error));
+            let _ = socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO));
+        }
+        (ended, _) => {
+            if let Err(error) = &ended {
+                tracing::debug!("connection ended: {}", crate::body::chain(error));
+            }
+            if vitals.unread.load(Ordering::Relaxed) || ended.is_err_and(|error| error.is_parse()) {
+                linger(stream, vitals).await;
+            }
+        }
+    }
+}
+
+/// Says that nothing more will come, and takes what still comes for a while.
+async fn linger(mut stream: TcpStream, vitals: &Arc<Vitals>) {
+    if stream.shutdown().await.is_err() {
+        return;
+    }
+    let mut rest = [0_u8; 4096];
+    let reading = async { while stream.read(&mut rest).await.is_ok_and(|count| count > 0) {} };
+    let aborted = std::future::poll_fn(|cx| {
+        vitals.alarm.wakes(cx.waker());
+        if vitals.order() == Order::Abort { Poll::Ready(()) } else { Poll::Pending }
+    });
+    tokio::select! {
+        _ = tokio::time::timeout(LINGER, reading) => {}
+        () = aborted => {}
+    }
+}
+
+/// HTTP/2: any number of requests at once.
+async fn multiplexed<H: Handler>(socket: Socket, protocols: &Protocols, vitals: &Arc<Vitals>, service: Answering<H>) {
+    vitals.multiplexed.store(true, Ordering::Relaxed);
+    vitals.alarm.set(vitals.limits.header_read);
+    let crowded = service.ends.crowded;
+    let mut http = Box::pin(protocols.http2.serve_connection(TokioIo::new(socket), service));
+    let mut told = false;
+    std::future::poll_fn(|cx| {
+        loop {
+            if let Poll::Ready(ended) = http.as_mut().poll(cx) {
+                if let Err(error) = ended {
+                    tracing::debug!("connection ended: {}", crate::body::chain(&error));
+                }
+                return Poll::Ready(());
+            }
+            let late = vitals.alarm.rang();
+            if vitals.order() == Order::Abort || (late && vitals.phase() == Phase::Busy) {
+                return Poll::Ready(());
+            }
+            if !told && (late || vitals.order() == Order::Drain || (crowded && vitals.phase() == Phase::Busy)) {
+                told = true;
+                vitals.alarm.set(LINGER);
+                http.as_mut().graceful_shutdown();
+                continue;
+            }
+            // A caller that does not close after GOAWAY is closed, once nothing is in flight.
+            if late && told {
+                return Poll::Ready(());
+            }
+            return Poll::Pending;
+        }
+    })
+    .await;
+}
+
+/// Hands each request to the handler, and keeps the books.
+struct Answering<H> {
+    handler: H,
+    ends: Ends,
+    vitals: Arc<Vitals>,
+}
+
+impl<H: Clone> Clone for Answering<H> {
+    fn clone(&self) -> Answering<H> {
+        Answering { handler: self.handler.clone(), ends: self.ends, vitals: self.vitals.clone() }
+    }
+}
+
+impl<H: Handler> Service<Request<Incoming>> for Answering<H> {
+    type Response = Response<Outbound<H::Body>>;
+    type Error = Infallible;
+    /// The handler's future has no name: one allocation per request.
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        let Answering { handler, ends, vitals } = self.clone();
+        let ongoing = vitals.begin();
+        vitals.close_delimited.store(request.version() < Version::HTTP_11, Ordering::Relaxed);
+        Box::pin(async move {
+            let request = request.map(|body| Inbound::new(body, &vitals));
+            let mut response = handler.handle(request, ends).await;
+            if response.status() == StatusCode::SWITCHING_PROTOCOLS
+                && let Some(tunnel) = response.extensions_mut().remove::<TunnelTo>()
+            {
+                *vitals.tunnel.lock().unwrap_or_else(PoisonError::into_inner) = tunnel.take();
+            }
+            Ok(response.map(|body| Outbound { body, _ongoing: ongoing }))
+        })
+    }
+}

@@ -1,0 +1,92 @@
+//! The two bodies of a request that is being answered: the caller's, which must not stand still, and ours.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use hyper::body::Incoming;
+use tokio::time::{Instant, Sleep};
+
+use super::vitals::{Ongoing, Vitals};
+use crate::body::{BoxError, Stalled};
+
+/// A request's body.
+#[derive(Debug)]
+pub struct Inbound {
+    body: Incoming,
+    vitals: Arc<Vitals>,
+    /// Runs while the body is waited for; made when that first happens.
+    patience: Option<Pin<Box<Sleep>>>,
+    waiting: bool,
+}
+
+impl Inbound {
+    pub(super) fn new(body: Incoming, vitals: &Arc<Vitals>) -> Inbound {
+        if !body.is_end_stream() {
+            vitals.unread.store(true, Ordering::Relaxed);
+        }
+        Inbound { body, vitals: vitals.clone(), patience: None, waiting: false }
+    }
+
+    fn poll_patience(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let limit = self.vitals.limits.body;
+        let patience = self.patience.get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
+        if !std::mem::replace(&mut self.waiting, true) {
+            patience.as_mut().reset(Instant::now() + limit);
+        }
+        patience.as_mut().poll(cx)
+    }
+}
+
+impl HttpBody for Inbound {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let polled = Pin::new(&mut self.body).poll_frame(cx);
+        if polled.is_pending() {
+            ready!(self.poll_patience(cx));
+            return Poll::Ready(Some(Err(Stalled(self.vitals.limits.body).into())));
+        }
+        self.waiting = false;
+        if self.body.is_end_stream() || matches!(polled, Poll::Ready(None)) {
+            self.vitals.unread.store(false, Ordering::Relaxed);
+        }
+        polled.map_err(Into::into)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// An answer's body; the request lasts as long.
+#[derive(Debug)]
+pub struct Outbound<B> {
+    pub(super) body: B,
+    pub(super) _ongoing: Ongoing,
+}
+
+impl<B: HttpBody<Data = Bytes, Error = BoxError> + Unpin> HttpBody for Outbound<B> {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

@@ -1,0 +1,124 @@
+//! The TCP side of a caller's connection: it tells what it sees, and knows a half-close from a caller that is gone.
+//!
+//! A FIN means that the caller sends nothing more; it may well wait for its answer, so hyper is told to go on. A reset means
+//! that nobody is there. hyper does not look at the socket while a request is being answered, so this does.
+
+use std::io::{IoSlice, Result};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, Bytes};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+use super::vitals::Vitals;
+
+/// The connection.
+#[derive(Debug)]
+pub struct Socket {
+    stream: TcpStream,
+    /// What was read before hyper got to it.
+    early: Bytes,
+    vitals: Arc<Vitals>,
+    /// hyper waits for bytes itself, and will see the end.
+    hyper_reads: bool,
+    /// Something is there to be read, and it was no reset.
+    seen: bool,
+    blocked: bool,
+}
+
+impl Socket {
+    /// Wraps an accepted connection.
+    pub fn new(stream: TcpStream, vitals: Arc<Vitals>) -> Socket {
+        Socket { stream, early: Bytes::new(), vitals, hyper_reads: false, seen: false, blocked: false }
+    }
+
+    /// Gives bytes back that were read too early.
+    pub fn unread(&mut self, bytes: Bytes) {
+        self.early = bytes;
+    }
+
+    /// Ready when there is something to read, or nothing will come any more.
+    pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.early.is_empty() { self.stream.poll_read_ready(cx).map(drop) } else { Poll::Ready(()) }
+    }
+
+    /// The bare stream.
+    pub fn into_stream(self) -> TcpStream {
+        self.stream
+    }
+
+    fn look_for_reset(&mut self, cx: &mut Context<'_>) -> Result<()> {
+        if self.hyper_reads || self.seen || self.stream.poll_read_ready(cx).is_pending() {
+            return Ok(());
+        }
+        self.seen = true;
+        self.stream.take_error()?.map_or(Ok(()), Err)
+    }
+
+    fn wrote<T>(&mut self, written: Poll<Result<T>>) -> Poll<Result<T>> {
+        match (&written, self.blocked) {
+            (Poll::Pending, false) => {
+                self.blocked = true;
+                self.vitals.blocked();
+            }
+            (Poll::Ready(_), true) => {
+                self.blocked = false;
+                self.vitals.unblocked();
+            }
+            _ => {}
+        }
+        written
+    }
+}
+
+impl AsyncRead for Socket {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<Result<()>> {
+        if self.early.has_remaining() {
+            let count = self.early.len().min(buffer.remaining());
+            buffer.put_slice(&self.early[..count]);
+            self.early.advance(count);
+            return Poll::Ready(Ok(()));
+        }
+        self.seen = false;
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
+        self.hyper_reads = read.is_pending();
+        let read = ready!(read);
+        if buffer.filled().len() > before {
+            self.vitals.received();
+        }
+        Poll::Ready(read)
+    }
+}
+
+impl AsyncWrite for Socket {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<Result<usize>> {
+        self.vitals.flushed.store(false, Ordering::Relaxed);
+        let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        self.wrote(written)
+    }
+
+    fn poll_write_vectored(mut self: Pin<&mut Self>, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<Result<usize>> {
+        self.vitals.flushed.store(false, Ordering::Relaxed);
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
+        self.wrote(written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    /// hyper calls this once it has nothing more to write, whenever it is polled.
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        self.vitals.flushed.store(true, Ordering::Relaxed);
+        Poll::Ready(self.look_for_reset(cx))
+    }
+
+    /// The connection's task closes, when it knows how.
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}

@@ -1,0 +1,167 @@
+//! One HTTP/1.1 connection to upstream, driven by whichever request uses it: no task of its own, no message that crosses
+//! tasks, and a request that is dropped closes its connection.
+
+use std::future::Future;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use hyper::body::Incoming;
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+
+use super::connect::{Connected, Stream};
+use super::relay::Relay;
+use super::request::Watched;
+use super::socket::Tally;
+use crate::alarm::Alarm;
+
+/// The connection.
+pub struct Link {
+    sender: http1::SendRequest<Watched>,
+    line: Line,
+    relay: Arc<Relay>,
+    /// The relay as a waker, made once.
+    waker: Waker,
+    alarm: Arc<Alarm>,
+    tally: Arc<Tally>,
+    /// The tick at which it was opened.
+    pub opened: u32,
+    /// The tick at which it was last put back.
+    pub rested: u32,
+    /// Whether a request was answered over it before.
+    pub reused: bool,
+}
+
+/// hyper's side of it.
+struct Line {
+    /// `None` once it has ended.
+    connection: Option<Connection>,
+    /// What is left of it, when an upgrade was asked for: the bytes that follow are not HTTP.
+    ended: Option<Connection>,
+    upgrade: bool,
+}
+
+type Connection = http1::Connection<TokioIo<Stream>, Watched>;
+
+/// A request that got no answer.
+pub enum Failed {
+    /// It was never begun: the connection had ended before.
+    Unsent(Box<Request<Watched>>),
+    /// No answer in time.
+    Timeout,
+    /// The connection ended.
+    Lost {
+        /// Whether the kernel took any byte of the request, so that upstream may have read it.
+        left: bool,
+        /// What hyper says.
+        error: hyper::Error,
+    },
+}
+
+/// A connection that HTTP is over on, after a 101.
+pub struct Tunnel {
+    /// The bytes.
+    pub stream: Stream,
+    /// What came right behind the answer's head.
+    pub early: Bytes,
+}
+
+impl Link {
+    /// Begins HTTP/1.1 on a fresh connection; with `upgrade`, one that may become a tunnel.
+    pub async fn open(connected: Connected, alarm: Arc<Alarm>, opened: u32, upgrade: bool) -> Result<Link, hyper::Error> {
+        let mut http = http1::Builder::new();
+        http.preserve_header_case(true).title_case_headers(true);
+        let (sender, connection) = http.handshake(TokioIo::new(connected.stream)).await?;
+        let relay = Arc::new(Relay::default());
+        let waker = Waker::from(relay.clone());
+        alarm.wakes(&waker);
+        let line = Line { connection: Some(connection), ended: None, upgrade };
+        Ok(Link { sender, line, relay, waker, alarm, tally: connected.tally, opened, rested: opened, reused: false })
+    }
+
+    /// Sends one request. The answer's body has to be read with [`Link::poll_with`] driving the connection.
+    pub async fn send(&mut self, request: Request<Watched>, limit: Duration) -> Result<Response<Incoming>, Failed> {
+        self.tally.begin();
+        self.alarm.set(limit);
+        let mut answer = pin!(self.sender.try_send_request(request));
+        let (line, relay, alarm, waker) = (&mut self.line, &self.relay, &self.alarm, &self.waker);
+        let answered = std::future::poll_fn(|cx| {
+            Relay::poll(relay, waker, cx, |cx| {
+                line.drive(cx);
+                if let Poll::Ready(answered) = answer.as_mut().poll(cx) {
+                    return Poll::Ready(Some(answered));
+                }
+                if alarm.rang() { Poll::Ready(None) } else { Poll::Pending }
+            })
+        })
+        .await;
+        match answered {
+            Some(Ok(response)) => Ok(response),
+            Some(Err(mut error)) => Err(match error.take_message() {
+                Some(request) => Failed::Unsent(Box::new(request)),
+                None => Failed::Lost { left: !self.tally.nothing_left(), error: error.into_error() },
+            }),
+            None => Err(Failed::Timeout),
+        }
+    }
+
+    /// Polls a part of the answer together with the connection it comes from.
+    pub fn poll_with<T>(&mut self, cx: &mut Context<'_>, mut part: impl FnMut(&mut Context<'_>) -> Poll<T>) -> Poll<T> {
+        let line = &mut self.line;
+        Relay::poll(&self.relay, &self.waker, cx, |cx| {
+            if let Poll::Ready(done) = part(cx) {
+                return Poll::Ready(done);
+            }
+            line.drive(cx);
+            part(cx)
+        })
+    }
+
+    /// The time limit of whatever is waited for.
+    pub fn alarm(&self) -> &Arc<Alarm> {
+        &self.alarm
+    }
+
+    /// Whether another request can go over it: the last one was sent and answered whole, and the peer has not closed.
+    pub fn rests(&mut self) -> bool {
+        self.alarm.clear();
+        let line = &mut self.line;
+        let mut nobody = Context::from_waker(Waker::noop());
+        let _: Poll<()> = Relay::poll(&self.relay, &self.waker, &mut nobody, |cx| {
+            line.drive(cx);
+            Poll::Pending
+        });
+        self.line.connection.is_some() && !self.line.upgrade && self.sender.is_ready() && !self.tally.is_deaf()
+    }
+
+    /// After a 101: the bytes.
+    pub async fn tunnel(mut self, response: &Response<Incoming>) -> Option<Tunnel> {
+        if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+            return None;
+        }
+        if let Some(running) = &mut self.line.connection {
+            std::future::poll_fn(|cx| running.poll_without_shutdown(cx)).await.ok()?;
+        }
+        let ended = self.line.connection.take().or_else(|| self.line.ended.take())?;
+        let parts = ended.into_parts();
+        Some(Tunnel { stream: parts.io.into_inner(), early: parts.read_buf })
+    }
+}
+
+impl Line {
+    /// Polls the connection until it has ended; how is told to whoever waits for the answer.
+    fn drive(&mut self, cx: &mut Context<'_>) {
+        if let Some(running) = &mut self.connection
+            && Pin::new(running).poll(cx).is_ready()
+        {
+            let ended = self.connection.take();
+            if self.upgrade {
+                self.ended = ended;
+            }
+        }
+    }
+}

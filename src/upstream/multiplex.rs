@@ -1,0 +1,113 @@
+//! An HTTP/2 connection to upstream, shared by the requests of one worker; a task of its own drives it.
+
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::task::Poll;
+use std::time::Duration;
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::client::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+
+use super::connect::Connected;
+use super::link::Failed;
+use super::request::Watched;
+use crate::alarm::Alarm;
+
+/// Streams at once over one connection; IIS allows 100.
+const STREAMS: usize = 100;
+
+/// The connection.
+#[derive(Clone)]
+pub struct Multiplexed {
+    sender: http2::SendRequest<Watched>,
+    use_: Arc<Use>,
+    /// The tick at which it was opened.
+    pub opened: u32,
+}
+
+#[derive(Debug)]
+struct Use {
+    streams: AtomicUsize,
+    rested: AtomicU32,
+}
+
+/// A place among the streams, until it is dropped.
+#[derive(Debug)]
+pub struct Place(Arc<Use>);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.streams.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Multiplexed {
+    /// Begins HTTP/2 on a fresh connection.
+    pub async fn open(connected: Connected, opened: u32) -> Result<Multiplexed, hyper::Error> {
+        let mut http = http2::Builder::new(TokioExecutor::new());
+        http.timer(TokioTimer::new()).adaptive_window(true).max_header_list_size(256 * 1024);
+        http.keep_alive_interval(Some(Duration::from_secs(60))).keep_alive_timeout(Duration::from_secs(20));
+        let (sender, connection) = http.handshake(TokioIo::new(connected.stream)).await?;
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!("HTTP/2 connection to upstream ended: {}", crate::body::chain(&error));
+            }
+        });
+        let use_ = Arc::new(Use { streams: AtomicUsize::new(0), rested: AtomicU32::new(opened) });
+        Ok(Multiplexed { sender, use_, opened })
+    }
+
+    /// Whether another request fits.
+    pub fn has_room(&self) -> bool {
+        !self.is_closed() && self.in_use() < STREAMS
+    }
+
+    /// Whether it has ended.
+    pub fn is_closed(&self) -> bool {
+        self.sender.is_closed()
+    }
+
+    /// Requests on it now.
+    pub fn in_use(&self) -> usize {
+        self.use_.streams.load(Ordering::Relaxed)
+    }
+
+    /// The tick at which the last request began.
+    pub fn rested(&self) -> u32 {
+        self.use_.rested.load(Ordering::Relaxed)
+    }
+
+    /// A place for one request.
+    pub fn place(&self, now: u32) -> Place {
+        self.use_.streams.fetch_add(1, Ordering::Relaxed);
+        self.use_.rested.store(now, Ordering::Relaxed);
+        Place(self.use_.clone())
+    }
+
+    /// Sends one request; the alarm rings when no answer comes in time.
+    pub async fn send(&mut self, request: Request<Watched>, alarm: &Alarm, limit: Duration) -> Result<Response<Incoming>, Failed> {
+        alarm.set(limit);
+        let mut answer = pin!(self.sender.try_send_request(request));
+        let answered = std::future::poll_fn(|cx| {
+            alarm.wakes(cx.waker());
+            if let Poll::Ready(answered) = answer.as_mut().poll(cx) {
+                return Poll::Ready(Some(answered));
+            }
+            if alarm.rang() { Poll::Ready(None) } else { Poll::Pending }
+        })
+        .await;
+        match answered {
+            Some(Ok(response)) => Ok(response),
+            Some(Err(mut error)) => Err(match error.take_message() {
+                Some(request) => Failed::Unsent(Box::new(request)),
+                // Whether upstream read it cannot be told from outside of a shared connection.
+                None => Failed::Lost { left: true, error: error.into_error() },
+            }),
+            None => Err(Failed::Timeout),
+        }
+    }
+}
