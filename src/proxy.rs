@@ -185,11 +185,15 @@ impl Proxy {
         let mut outgoing = Outgoing { tenant, rest: matched.rest, parts: &parts, spelling, upgrade: upgrade.is_some() };
         let mut twice = Twice::new(replay, &self.common.metrics);
 
-        let mut ticket = match tenant.tickets.ready(record.started) {
-            Some(ticket) => ticket,
-            None => waited(tenant.tickets.get(), record).await?,
-        };
         let mut sent = record.started;
+        let mut ticket = match tenant.tickets.ready(sent) {
+            Some(ticket) => ticket,
+            None => {
+                let ticket = waited(tenant.tickets.get(), record).await?;
+                sent = self.common.clock.now();
+                ticket
+            }
+        };
         let mut body = body;
         loop {
             let answered = self.send(&mut outgoing, &ticket, body, record).await;

@@ -241,7 +241,9 @@ async fn multiplexed<H: Handler>(socket: Socket, protocols: &Protocols, vitals: 
             }
             if !told && (late || vitals.order() == Order::Drain || (crowded && vitals.phase() == Phase::Busy)) {
                 told = true;
-                vitals.alarm.set(LINGER);
+                if vitals.phase() != Phase::Busy {
+                    vitals.alarm.set(LINGER);
+                }
                 http.as_mut().graceful_shutdown();
                 continue;
             }

@@ -89,7 +89,8 @@ impl Vitals {
 
     /// Bytes came in.
     pub fn received(&self) {
-        if self.phase() == Phase::Idle {
+        // Over HTTP/2 much may come that is no request.
+        if self.phase() == Phase::Idle && !self.multiplexed.load(Ordering::Relaxed) {
             self.enter(Phase::Head);
             self.alarm.set(self.limits.header_read);
         }

@@ -73,7 +73,10 @@ impl Pool {
     /// Closes what has rested too long, is too old, or was closed by the peer.
     pub fn reap(&self, now: u32) {
         for shard in self.shards.iter() {
-            let hosts: Vec<Arc<Host>> = lock(shard).https.values().cloned().chain(lock(shard).http.values().cloned()).collect();
+            let hosts: Vec<Arc<Host>> = {
+                let hosts = lock(shard);
+                hosts.https.values().chain(hosts.http.values()).cloned().collect()
+            };
             for host in hosts {
                 let mut resting = lock(&host.resting);
                 resting.links.retain_mut(|link| self.limits.allow(link, now) && link.rests());
@@ -117,7 +120,8 @@ impl Host {
     pub fn put(&self, mut link: Box<Link>, ages: Ages, now: u32) {
         link.rested = now;
         link.reused = true;
-        if now.saturating_sub(link.opened) <= ages.age {
+        // Nothing is kept with a limit of 0.
+        if ages.idle > 0 && now.saturating_sub(link.opened) <= ages.age {
             lock(&self.resting).links.push(link);
         }
     }

@@ -95,7 +95,7 @@ async fn hop_by_hop_headers_of_a_request_end_here() {
                   Keep-Alive: timeout=5\r\nProxy-Connection: keep-alive\r\nTE: gzip\r\nTrailer: X-T\r\nUpgrade: websocket\r\n\
                   Proxy-Authenticate: Basic\r\nX-Kept: yes\r\n";
     assert_eq!(Wire::to(bench.proxy).await.get("/v1/x", theirs).await.status(), 200);
-    assert_eq!(seen.last().names(), ["authorization", "host", "so-apptoken", "via", "x-kept"]);
+    assert_eq!(seen.last().names(), ["authorization", "host", "so-apptoken", "trailer", "via", "x-kept"]);
 }
 
 #[tokio::test]
@@ -108,7 +108,7 @@ async fn hop_by_hop_headers_of_an_answer_end_here() {
     let answer = Wire::to(bench.proxy).await.get("/v1/x", "").await;
     assert_eq!(answer.status(), 200);
     // X-Soproxy-Error among them: only our own answers may carry it.
-    assert_eq!(answer.names(), ["content-length", "date", "via", "x-kept", "x-request-id"]);
+    assert_eq!(answer.names(), ["content-length", "date", "trailer", "via", "x-kept", "x-request-id"]);
 }
 
 #[tokio::test]

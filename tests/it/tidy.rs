@@ -191,3 +191,12 @@ fn readme_lists_every_error_code() {
         assert!(readme.lines().any(|line| line.starts_with(&row)), "README's table of errors lacks {row}");
     }
 }
+
+#[test]
+fn readme_lists_every_metric() {
+    let readme = readme();
+    for (name, help) in soproxy::metrics::ALL {
+        let row = format!("| `{name}` | {help} |");
+        assert!(readme.lines().any(|line| line == row), "README's table of metrics lacks {row}");
+    }
+}
