@@ -30,13 +30,13 @@ async fn upload(wire: &mut Wire, chunked: bool, size: usize) -> bool {
 
 #[tokio::test]
 async fn an_early_answer_arrives_whole_although_the_caller_goes_on_for_a_while() {
+    let stage = Stage::new().await;
+    let bench = Setup::new().api_at(stage.address).start().await;
     let long = "y".repeat(100_000);
     for (status, closes) in
         [("413 Content Too Large", true), ("413 Content Too Large", false), ("401 Unauthorized", false), ("200 OK", false)]
     {
         for chunked in [false, true] {
-            let stage = Stage::new().await;
-            let bench = Setup::new().api_at(stage.address).start().await;
             let mut wire = Wire::to(bench.proxy).await;
             wire.say(begin("POST", "/v1/x", &framing(chunked))).await;
             assert!(upload(&mut wire, chunked, 1 << 18).await);

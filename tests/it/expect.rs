@@ -50,9 +50,9 @@ async fn the_caller_is_told_to_go_on_when_upstream_says_so() {
 
 #[tokio::test]
 async fn a_final_answer_comes_instead_and_the_body_is_never_asked_for() {
+    let stage = Stage::new().await;
+    let bench = Setup::new().api_at(stage.address).start().await;
     for status in ["401 Unauthorized", "413 Content Too Large", "417 Expectation Failed", "200 OK"] {
-        let stage = Stage::new().await;
-        let bench = Setup::new().api_at(stage.address).start().await;
         let mut wire = Wire::to(bench.proxy).await;
         wire.say(put("Content-Length: 4")).await;
         let mut up = stage.next().await;

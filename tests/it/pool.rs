@@ -162,9 +162,9 @@ async fn a_connection_that_upstream_closed_meanwhile_is_left_without_a_word() {
 
 #[tokio::test]
 async fn what_upstream_says_unasked_is_nobodys_answer() {
+    let (_bench, stage, mut wire) = staged(&[]).await;
     for said in ["HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 3\r\n\r\nlate", "x", "\r\n", OK] {
         for closes in [true, false] {
-            let (_bench, stage, mut wire) = staged(&[]).await;
             let mut up = fresh(&mut wire, &stage).await;
             up.say(said).await;
             if closes {
@@ -178,12 +178,12 @@ async fn what_upstream_says_unasked_is_nobodys_answer() {
 
 #[tokio::test]
 async fn bytes_behind_an_answer_end_its_connection() {
+    let (_bench, stage, mut wire) = staged(&[]).await;
     for answer in [
         format!("{OK}HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nevil!"),
         format!("HTTP/1.1 204 No Content\r\n\r\n{OK}"),
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\nx".to_owned(),
     ] {
-        let (_bench, stage, mut wire) = staged(&[]).await;
         wire.say(get()).await;
         let (mut up, _) = stage.request().await;
         up.say(&answer).await;
@@ -195,8 +195,8 @@ async fn bytes_behind_an_answer_end_its_connection() {
 
 #[tokio::test]
 async fn a_connection_that_upstream_announces_the_end_of_is_not_used_again() {
+    let (_bench, stage, mut wire) = staged(&[]).await;
     for announcement in ["Connection: close", "Connection: Keep-Alive, Close", "connection: CLOSE"] {
-        let (_bench, stage, mut wire) = staged(&[]).await;
         wire.say(get()).await;
         let (mut up, _) = stage.request().await;
         up.say(format!("HTTP/1.1 200 OK\r\n{announcement}\r\nContent-Length: 2\r\n\r\nok")).await;

@@ -105,8 +105,8 @@ async fn what_is_said_before_the_101_waits_for_it_and_is_not_lost() {
 
 #[tokio::test]
 async fn a_refused_upgrade_is_an_ordinary_answer() {
+    let (bench, stage) = staged(&[]).await;
     for status in ["200 OK", "400 Bad Request", "403 Forbidden", "426 Upgrade Required"] {
-        let (bench, stage) = staged(&[]).await;
         let mut wire = Wire::to(bench.proxy).await;
         wire.say(wish() + &request("GET", "/v1/next", "")).await;
         let (mut up, _) = stage.request().await;

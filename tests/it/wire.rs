@@ -246,22 +246,27 @@ pub async fn ask(to: SocketAddr, bytes: impl AsRef<[u8]>) -> Message {
     wire.answer().await
 }
 
-/// What a recording peer was sent.
+/// What a recording peer was sent, and what it says.
 #[derive(Clone, Default)]
-pub struct Seen(Arc<Mutex<Vec<Message>>>);
+pub struct Seen(Arc<Mutex<(Vec<Message>, String)>>);
 
 impl Seen {
     pub fn all(&self) -> Vec<Message> {
-        self.0.lock().unwrap().clone()
+        self.0.lock().unwrap().0.clone()
     }
 
     pub fn count(&self) -> usize {
-        self.0.lock().unwrap().len()
+        self.0.lock().unwrap().0.len()
     }
 
     /// The last request.
     pub fn last(&self) -> Message {
         self.all().pop().expect("a request came")
+    }
+
+    /// Another answer from now on.
+    pub fn answer_with(&self, answer: &str) {
+        answer.clone_into(&mut self.0.lock().unwrap().1);
     }
 }
 
@@ -269,14 +274,19 @@ pub const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
 /// A peer that gives every request the same answer, keeps connections, and remembers what it was sent.
 pub async fn recorder(answer: &str) -> (Peer, Seen) {
-    let (seen, answer) = (Seen::default(), answer.to_owned());
+    let seen = Seen::default();
+    seen.answer_with(answer);
     let shared = seen.clone();
     let peer = Peer::start(move |_, stream| {
-        let (seen, answer) = (shared.clone(), answer.clone());
+        let seen = shared.clone();
         async move {
             let mut wire = Wire::of(stream);
             while let Some(request) = wire.message().await {
-                seen.0.lock().unwrap().push(request);
+                let answer = {
+                    let mut seen = seen.0.lock().unwrap();
+                    seen.0.push(request);
+                    seen.1.clone()
+                };
                 if wire.stream.write_all(answer.as_bytes()).await.is_err() {
                     return;
                 }
