@@ -68,6 +68,14 @@ impl Setup {
         self.set("superoffice.upstream_hosts", &peer.to_string()).set("tenants.Cust12345.api_url", &format!("http://{peer}/{TENANT}/api"))
     }
 
+    /// The same behind TLS, with the certificate of `tests/vectors/tls`.
+    pub fn api_over_tls_at(self, peer: SocketAddr) -> Setup {
+        let host = format!("localhost:{}", peer.port());
+        self.set("superoffice.upstream_hosts", &host)
+            .set("tenants.Cust12345.api_url", &format!("https://{host}/{TENANT}/api"))
+            .set("superoffice.ca_file", &crate::tls::vectors("ca.pem"))
+    }
+
     /// The login service is a scripted peer (the web API's base still comes from `api_at`, or there is none).
     pub fn login_at(mut self, peer: SocketAddr) -> Setup {
         self.login_url = Some(format!("http://{peer}"));

@@ -18,6 +18,8 @@ pub struct Home {
     pub sandbox: Sandbox,
     dir: tempfile::TempDir,
     variables: Vec<(String, String)>,
+    /// What the program is run by, if not directly.
+    wrapper: Vec<String>,
     _sandbox: DropGuard,
 }
 
@@ -47,7 +49,7 @@ impl Home {
         let sandbox = sandbox::start(options, "127.0.0.1:0".parse().unwrap(), stop.clone()).await.unwrap();
         let dir = tempfile::tempdir().unwrap();
         demo::write_config(dir.path(), sandbox.base()).unwrap();
-        let home = Home { sandbox, dir, variables: Vec::new(), _sandbox: stop.drop_guard() };
+        let home = Home { sandbox, dir, variables: Vec::new(), wrapper: Vec::new(), _sandbox: stop.drop_guard() };
         home.variable("SOPROXY_LISTEN__ADDRESS", "127.0.0.1:0").variable("SOPROXY_ADMIN__ADDRESS", "127.0.0.1:0")
     }
 
@@ -68,6 +70,20 @@ impl Home {
     pub fn api_at(self, peer: SocketAddr) -> Home {
         self.variable("SOPROXY_SUPEROFFICE__UPSTREAM_HOSTS", &peer.to_string())
             .variable("SOPROXY_TENANTS__CUST12345__API_URL", &format!("http://{peer}/Cust12345/api"))
+    }
+
+    /// The program finds both loopback addresses under the name `localhost`, whatever this machine's `/etc/hosts` says: it
+    /// has a file of its own there. `None` where that cannot be had.
+    pub fn with_two_localhosts(mut self) -> Option<Home> {
+        self.write("hosts", "127.0.0.1 localhost\n::1 localhost\n");
+        let mount = "mount --bind hosts /etc/hosts";
+        let unshare = ["unshare", "--map-root-user", "--mount", "sh", "-c"];
+        let mut attempt = Command::new(unshare[0]);
+        attempt.args(&unshare[1..]).arg(mount).current_dir(self.dir.path()).stderr(Stdio::null());
+        let mounts = attempt.status().is_ok_and(|status| status.success());
+        self.wrapper = unshare.map(str::to_owned).to_vec();
+        self.wrapper.push(format!("{mount} && exec \"$0\" \"$@\""));
+        mounts.then_some(self)
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -96,8 +112,9 @@ impl Home {
     }
 
     pub fn spawn_with(&self, arguments: &[&str], variables: &[(&str, &str)]) -> Program {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_soproxy"));
-        command.args(arguments).current_dir(self.dir.path()).env_clear();
+        let mut words = self.wrapper.iter().map(String::as_str).chain([env!("CARGO_BIN_EXE_soproxy")]).chain(arguments.iter().copied());
+        let mut command = Command::new(words.next().unwrap());
+        command.args(words).current_dir(self.dir.path()).env_clear();
         command.envs(self.variables.iter().map(|(name, value)| (name, value))).envs(variables.iter().copied());
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();

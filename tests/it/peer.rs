@@ -3,11 +3,15 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+use crate::wire::{Message, Wire};
 
 /// A listener that hands each connection to a script. Dropping it stops it.
 pub struct Peer {
@@ -73,6 +77,65 @@ impl Peer {
 impl Drop for Peer {
     fn drop(&mut self) {
         self.accepting.abort();
+    }
+}
+
+/// Upstream as the test itself plays it, line by line: it takes each connection in its turn.
+pub struct Stage {
+    pub address: SocketAddr,
+    listener: TcpListener,
+}
+
+impl Stage {
+    pub async fn new() -> Stage {
+        Stage::at("127.0.0.1:0").await
+    }
+
+    pub async fn at(address: &str) -> Stage {
+        let listener = TcpListener::bind(address).await.unwrap();
+        Stage { address: listener.local_addr().unwrap(), listener }
+    }
+
+    /// The next connection, which has to come.
+    pub async fn next(&self) -> Wire {
+        Wire::of(self.accept().await)
+    }
+
+    pub async fn accept(&self) -> TcpStream {
+        timeout(Duration::from_secs(10), self.listener.accept()).await.expect("a connection comes").unwrap().0
+    }
+
+    /// The next connection, and its first request.
+    pub async fn request(&self) -> (Wire, Message) {
+        let mut wire = self.next().await;
+        let request = wire.message().await.expect("a request");
+        (wire, request)
+    }
+
+    /// Whether no further connection comes for a while.
+    pub async fn is_quiet(&self) -> bool {
+        timeout(Duration::from_millis(80), self.listener.accept()).await.is_err()
+    }
+}
+
+/// An address where connecting leads nowhere: a listener whose queue is full, so that it answers nobody.
+pub struct Deaf {
+    pub address: SocketAddr,
+    _listener: TcpListener,
+    _queue: Vec<TcpStream>,
+}
+
+impl Deaf {
+    pub async fn at(address: SocketAddr) -> std::io::Result<Deaf> {
+        let socket = if address.is_ipv6() { TcpSocket::new_v6() } else { TcpSocket::new_v4() }?;
+        socket.bind(address)?;
+        let listener = socket.listen(1)?;
+        let address = listener.local_addr()?;
+        let mut queue = Vec::new();
+        while let Ok(connected) = timeout(Duration::from_millis(100), TcpStream::connect(address)).await {
+            queue.push(connected?);
+        }
+        Ok(Deaf { address, _listener: listener, _queue: queue })
     }
 }
 

@@ -159,9 +159,8 @@ async fn a_caller_that_goes_away_cancels_the_request_upstream() {
         if !answered.is_empty() {
             wire.until("beginning").await;
         }
-        // A reset, as opposed to a half-close: nobody waits for the answer any more.
-        socket2::SockRef::from(&wire.stream).set_linger(Some(Duration::ZERO)).unwrap();
-        drop(wire);
+        // A FIN alone could come from one that still listens.
+        wire.reset();
         let closed = tokio::time::timeout(Duration::from_secs(5), events.recv()).await;
         assert_eq!(closed.expect("within 5 s"), Some("closed"), "after {answered:?}");
     }

@@ -3,9 +3,9 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ServerConfig, SupportedProtocolVersion};
 use soproxy::sandbox::{Options, Sandbox};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
@@ -14,17 +14,24 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use crate::bench::{Bench, Setup};
 use crate::peer::Peer;
 
-fn vectors(name: &str) -> String {
+pub fn vectors(name: &str) -> String {
     format!("{}/tests/vectors/tls/{name}", env!("CARGO_MANIFEST_DIR"))
+}
+
+/// `https://localhost`, speaking these protocols (none: it does not say) and versions of TLS.
+pub fn acceptor(protocols: &[&str], versions: &[&'static SupportedProtocolVersion]) -> TlsAcceptor {
+    let chain = vec![CertificateDer::from_pem_file(vectors("localhost.pem")).unwrap()];
+    let key = PrivateKeyDer::from_pem_file(vectors("localhost.key")).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = ServerConfig::builder_with_provider(provider).with_protocol_versions(versions).unwrap();
+    let mut config = config.with_no_client_auth().with_single_cert(chain, key).unwrap();
+    config.alpn_protocols = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
+    TlsAcceptor::from(Arc::new(config))
 }
 
 /// Takes TLS off and passes everything on to `to`.
 async fn front(to: SocketAddr) -> Peer {
-    let chain = vec![CertificateDer::from_pem_file(vectors("localhost.pem")).unwrap()];
-    let key = PrivateKeyDer::from_pem_file(vectors("localhost.key")).unwrap();
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
-    let acceptor = TlsAcceptor::from(Arc::new(config.with_no_client_auth().with_single_cert(chain, key).unwrap()));
+    let acceptor = acceptor(&[], rustls::DEFAULT_VERSIONS);
     Peer::start(move |_, stream| {
         let acceptor = acceptor.clone();
         async move {

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use soproxy::sandbox::demo;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::bench::TENANT;
@@ -14,9 +14,19 @@ use crate::peer::Peer;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// One end of a connection.
-pub struct Wire {
-    pub stream: TcpStream,
+pub struct Wire<S = TcpStream> {
+    pub stream: S,
     unread: Vec<u8>,
+    end: Option<End>,
+}
+
+/// How the other end ended a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// In good order: all that was sent has come.
+    Closed,
+    /// By a reset.
+    Reset,
 }
 
 /// A request or an answer, headers in their order.
@@ -26,6 +36,8 @@ pub struct Message {
     pub first: String,
     pub headers: Vec<(String, String)>,
     pub body: Vec<u8>,
+    /// What came behind the last chunk.
+    pub trailers: Vec<(String, String)>,
     /// Whether the body came to the end that its framing promised.
     pub complete: bool,
 }
@@ -75,16 +87,33 @@ impl Wire {
 
     pub fn of(stream: TcpStream) -> Wire {
         stream.set_nodelay(true).unwrap();
-        Wire { stream, unread: Vec::new() }
+        Wire::over(stream)
+    }
+
+    /// Ends the connection as a program does that is killed with data unread, or a machine that forgot the connection.
+    pub fn reset(self) {
+        self.stream.set_zero_linger().unwrap();
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
+    pub fn over(stream: S) -> Wire<S> {
+        Wire { stream, unread: Vec::new(), end: None }
     }
 
     pub async fn say(&mut self, bytes: impl AsRef<[u8]>) {
         self.stream.write_all(bytes.as_ref()).await.unwrap();
+        self.stream.flush().await.unwrap();
+    }
+
+    /// Says that nothing more will be said; what comes is still read.
+    pub async fn finish(&mut self) {
+        self.stream.shutdown().await.unwrap();
     }
 
     /// A GET of the first tenant: `get("/v1/x", "Accept: a\r\n")`; the connection stays open.
     pub async fn get(&mut self, rest: &str, headers: &str) -> Message {
-        self.say(format!("GET /{TENANT}/api{rest} HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n")).await;
+        self.say(request("GET", rest, headers)).await;
         self.answer().await
     }
 
@@ -93,22 +122,40 @@ impl Wire {
         let mut buffer = [0; 16 * 1024];
         let read = tokio::time::timeout(PATIENCE, self.stream.read(&mut buffer));
         let read = read.await.unwrap_or_else(|_| panic!("nothing came for {PATIENCE:?} after {:?}", String::from_utf8_lossy(&self.unread)));
-        let read = read.unwrap_or(0);
-        self.unread.extend_from_slice(&buffer[..read]);
-        read > 0
+        match read {
+            Ok(0) => self.end = Some(End::Closed),
+            Ok(read) => self.unread.extend_from_slice(&buffer[..read]),
+            Err(_) => self.end = Some(End::Reset),
+        }
+        self.end.is_none()
     }
 
     /// Reads until `mark` has come, and gives all up to its end; to the end of the connection when it never comes.
     pub async fn until(&mut self, mark: &str) -> String {
+        String::from_utf8_lossy(&self.bytes_until(mark).await).into_owned()
+    }
+
+    pub async fn bytes_until(&mut self, mark: &str) -> Vec<u8> {
         loop {
             let found = self.unread.windows(mark.len()).position(|window| window == mark.as_bytes());
             if let Some(at) = found {
-                return String::from_utf8_lossy(&self.unread.drain(..at + mark.len()).collect::<Vec<_>>()).into_owned();
+                return self.unread.drain(..at + mark.len()).collect();
             }
             if !self.more().await {
-                return String::from_utf8_lossy(&std::mem::take(&mut self.unread)).into_owned();
+                return std::mem::take(&mut self.unread);
             }
         }
+    }
+
+    /// Reads on until the other end ends the connection, and tells how.
+    pub async fn end(&mut self) -> End {
+        while self.end.is_none() && self.more().await {}
+        self.end.unwrap()
+    }
+
+    /// Whether nothing comes for a while, neither bytes nor the end.
+    pub async fn is_quiet(&mut self) -> bool {
+        self.unread.is_empty() && tokio::time::timeout(Duration::from_millis(80), self.more()).await.is_err()
     }
 
     /// Everything to the end of the connection.
@@ -117,15 +164,20 @@ impl Wire {
         String::from_utf8_lossy(&std::mem::take(&mut self.unread)).into_owned()
     }
 
-    /// The next request or answer as a whole; `None` when the connection ends before its head does.
-    pub async fn message(&mut self) -> Option<Message> {
+    /// The head of the next request or answer, and no body: what HEAD is answered with.
+    pub async fn only_head(&mut self) -> Option<Message> {
         let head = self.until("\r\n\r\n").await;
         let head = head.strip_suffix("\r\n\r\n")?;
         let (first, lines) = head.split_once("\r\n").unwrap_or((head, ""));
         let header = |line: &str| line.split_once(':').map(|(name, value)| (name.to_owned(), value.trim().to_owned()));
         let headers = lines.lines().filter_map(header).collect();
-        let mut message = Message { first: first.to_owned(), headers, body: Vec::new(), complete: true };
-        let answer = first.starts_with("HTTP/");
+        Some(Message { first: first.to_owned(), headers, body: Vec::new(), trailers: Vec::new(), complete: true })
+    }
+
+    /// The next request or answer as a whole; `None` when the connection ends before its head does.
+    pub async fn message(&mut self) -> Option<Message> {
+        let mut message = self.only_head().await?;
+        let answer = message.first.starts_with("HTTP/");
         if answer && (matches!(message.status(), 204 | 304) || message.status() < 200) {
             return Some(message);
         }
@@ -138,7 +190,7 @@ impl Wire {
             message.body = self.unread.drain(..there).collect();
             message.complete = there == length;
         } else if answer {
-            while self.more().await {}
+            message.complete = self.end().await == End::Closed;
             message.body = std::mem::take(&mut self.unread);
         }
         Some(message)
@@ -151,13 +203,15 @@ impl Wire {
                 message.complete = false;
                 return;
             };
-            while self.unread.len() < size + 2 && self.more().await {}
             if size == 0 {
-                // No trailers are sent in these tests.
-                message.complete = self.unread.starts_with(b"\r\n");
-                self.unread.drain(..2.min(self.unread.len()));
-                return;
+                loop {
+                    let line = self.until("\r\n").await;
+                    message.complete = line.ends_with("\r\n");
+                    let Some((name, value)) = line.split_once(':') else { return };
+                    message.trailers.push((name.to_owned(), value.trim().to_owned()));
+                }
             }
+            while self.unread.len() < size.saturating_add(2) && self.more().await {}
             let there = size.min(self.unread.len());
             message.body.extend(self.unread.drain(..there));
             self.unread.drain(..2.min(self.unread.len()));
@@ -175,6 +229,16 @@ impl Wire {
     }
 }
 
+/// A request of the first tenant's, without a body: `request("GET", "/v1/x", "Accept: a\r\n")`.
+pub fn request(method: &str, rest: &str, headers: &str) -> String {
+    begin(method, rest, headers) + "\r\n"
+}
+
+/// The same up to the empty line, for more headers and a body.
+pub fn begin(method: &str, rest: &str, headers: &str) -> String {
+    format!("{method} /{TENANT}/api{rest} HTTP/1.1\r\nHost: localhost\r\n{headers}")
+}
+
 /// Sends bytes as they are on a connection of its own, and reads one answer.
 pub async fn ask(to: SocketAddr, bytes: impl AsRef<[u8]>) -> Message {
     let mut wire = Wire::to(to).await;
@@ -182,22 +246,27 @@ pub async fn ask(to: SocketAddr, bytes: impl AsRef<[u8]>) -> Message {
     wire.answer().await
 }
 
-/// What a recording peer was sent.
+/// What a recording peer was sent, and what it says.
 #[derive(Clone, Default)]
-pub struct Seen(Arc<Mutex<Vec<Message>>>);
+pub struct Seen(Arc<Mutex<(Vec<Message>, String)>>);
 
 impl Seen {
     pub fn all(&self) -> Vec<Message> {
-        self.0.lock().unwrap().clone()
+        self.0.lock().unwrap().0.clone()
     }
 
     pub fn count(&self) -> usize {
-        self.0.lock().unwrap().len()
+        self.0.lock().unwrap().0.len()
     }
 
     /// The last request.
     pub fn last(&self) -> Message {
         self.all().pop().expect("a request came")
+    }
+
+    /// Another answer from now on.
+    pub fn answer_with(&self, answer: &str) {
+        answer.clone_into(&mut self.0.lock().unwrap().1);
     }
 }
 
@@ -205,14 +274,19 @@ pub const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
 /// A peer that gives every request the same answer, keeps connections, and remembers what it was sent.
 pub async fn recorder(answer: &str) -> (Peer, Seen) {
-    let (seen, answer) = (Seen::default(), answer.to_owned());
+    let seen = Seen::default();
+    seen.answer_with(answer);
     let shared = seen.clone();
     let peer = Peer::start(move |_, stream| {
-        let (seen, answer) = (shared.clone(), answer.clone());
+        let seen = shared.clone();
         async move {
             let mut wire = Wire::of(stream);
             while let Some(request) = wire.message().await {
-                seen.0.lock().unwrap().push(request);
+                let answer = {
+                    let mut seen = seen.0.lock().unwrap();
+                    seen.0.push(request);
+                    seen.1.clone()
+                };
                 if wire.stream.write_all(answer.as_bytes()).await.is_err() {
                     return;
                 }
