@@ -30,6 +30,7 @@ clean_up() {
     local pid
     for pid in "${pids[@]}"; do kill -KILL "$pid" 2>/dev/null || true; done
     wait 2>/dev/null || true
+    [ -z "${JUDGE_LOGS:-}" ] || cp "$work"/*.log "$JUDGE_LOGS" # to look at afterwards
     [ -z "$work" ] || rm -rf "$work"
 }
 
@@ -54,6 +55,18 @@ while len(held) < int(sys.argv[1]):
     except OSError: continue
     held[port] = one
 print(*held)' "$1"
+}
+
+# package NAME VERSION SHA256: an npm package's directory, kept outside the repository.
+package() {
+    local dir="$cache/$1-$2"
+    if [ ! -d "$dir/package" ]; then
+        mkdir -p "$dir"
+        (cd "$dir" && npm pack --silent "$1@$2" >/dev/null)
+        sha256sum --quiet -c - <<<"$3  $dir/$1-$2.tgz" >&2
+        tar -xzf "$dir/$1-$2.tgz" -C "$dir"
+    fi
+    echo "$dir/package"
 }
 
 # start NAME COMMAND…: in the background, its output in $work/NAME.log, its pid in $started.

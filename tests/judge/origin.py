@@ -33,6 +33,7 @@ class Request:
         path = self.target.split("?")[0].split("/")
         self.behaviour, self.tag = (path + ["", ""])[4:6]
         self.hash, self.length, self.trailers, self.ended = hashlib.sha256(), 0, [], "no"
+        self.noted, self.cancelled = False, None
 
     def get(self, name):
         return ", ".join(value.strip() for key, value in self.headers if key.lower() == name)
@@ -42,9 +43,14 @@ class Request:
         lines += [f"header: {name}: {value.strip()}" for name, value in self.headers]
         lines += [f"body-length: {self.length}", f"body-sha256: {self.hash.hexdigest()}", f"body-ended: {self.ended}"]
         lines += [f"trailer: {line}" for line in self.trailers]
+        lines += [f"cancelled: {self.cancelled}"] if self.cancelled else []
         return "\n".join(lines).encode("latin-1") + b"\n"
 
     def journal(self):
+        """Once: a check may have looked at it, and gone on to the next."""
+        if self.noted:
+            return
+        self.noted = True
         path = os.path.join(JOURNAL, self.tag or "untagged")
         with open(path + ".new", "wb") as file:
             file.write(self.report())
@@ -120,6 +126,7 @@ class Peer:
 
     async def on_echo(self, request):
         await self.body(request)
+        request.journal()
         await self.plain(request, request.report(), headers=["Content-Type: text/plain"])
 
     async def on_file(self, request):
@@ -225,13 +232,15 @@ class Peer:
         await self.plain(request, b"slow but sure\n")
 
     async def on_drip(self, request):
-        """A line, then nothing until the caller is gone; the journal tells when that was."""
+        """A line, and then ?silent: nothing, or a line now and then, until the caller is gone."""
         await self.body(request)
         await self.say(["200 OK", "Transfer-Encoding: chunked"], b"6\r\nfirst\n\r\n")
-        request.journal()
-        if await self.reader.read(1) == b"":
-            request.trailers.append("cancelled: yes")
         self.close = True
+        gone = asyncio.ensure_future(self.reader.read(1))
+        while not (await asyncio.wait([gone], timeout=0.1))[0]:
+            if "?silent" not in request.target:
+                self.writer.write(b"5\r\nmore\n\r\n")
+        request.cancelled = "yes"
 
     async def on_early(self, request):
         """?STATUS: answers at once, and takes no notice of the body any more; the connection stays open, as some servers do."""
