@@ -155,6 +155,14 @@ until_served() {
     return 1
 }
 
+# certificate: $work/cert.pem and key.pem for localhost, of the authority $work/ca.pem.
+certificate() {
+    openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj '/CN=a judge' -keyout "$work/ca.key" -out "$work/ca.pem" 2>/dev/null
+    openssl req -newkey rsa:2048 -nodes -subj '/CN=localhost' -keyout "$work/key.pem" -out "$work/request.pem" 2>/dev/null
+    openssl x509 -req -in "$work/request.pem" -CA "$work/ca.pem" -CAkey "$work/ca.key" -CAcreateserial -days 2 \
+        -extfile <(echo 'subjectAltName=DNS:localhost') -out "$work/cert.pem" 2>/dev/null
+}
+
 # check NAME EXPECTED SEEN: the two are the same.
 check() {
     if [ "$2" = "$3" ]; then ok "$1"; else not_ok "$1" "expected: $2" "seen:     $3"; fi

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# nghttp2's clients as outside judges of cleartext HTTP/2 by prior knowledge: nghttp shows frames, h2load many streams.
+# nghttp2 as an outside judge of HTTP/2: its clients of cleartext HTTP/2 by prior knowledge (nghttp shows frames, h2load makes many
+# streams), its server, nghttpd, of HTTP/2 over TLS towards upstream.
 #
 #     tests/nghttp2/run.sh [--soproxy BINARY] [--only GROUP]
 set -euo pipefail
@@ -8,7 +9,7 @@ set -euo pipefail
 
 main() {
     judge "$@"
-    need curl curl python3 python3 nghttp nghttp2-client
+    need curl curl python3 python3 openssl openssl nghttp nghttp2-client nghttpd nghttp2-server
     start_origin
     backstage
     proxy soproxy
@@ -24,6 +25,7 @@ main() {
     group broken_off
     group what_is_refused
     group drain
+    group upstream
     verdict
 }
 
@@ -78,16 +80,14 @@ trailers() {
     answer="$(said -H 'te: trailers' "$to/chunked/trailers")"
     matches 'trailers of an answer' '^x-checksum: [0-9a-f]{64}$' "$answer"
     check '… each of them, in order' 'x-again: a x-again: b' "$(grep '^x-again' <<<"$answer" | xargs)"
-    local length
-    for length in --no-content-length --no-dep; do # the second one for nothing: a length is the default
-        rm -f "$work/seen/trailers"
-        said $length -d "$work/short" --trailer 'x-sum: 7' --trailer 'x-again: 1' --trailer 'x-again: 2' "$to/echo/trailers" >/dev/null
-        answer="$(seen trailers | sed -E 's/^trailer: [^:]*/\L&/')"
-        [ $length = --no-dep ] && length='with a length' || length='without a length'
-        matches "trailers of a request $length" '^trailer: x-sum: ?7$' "$answer"
-        check '… each of them, in order' 'trailer:x-again:1 trailer:x-again:2' "$(grep '^trailer: x-again' <<<"$answer" | tr -d ' ' | xargs)"
-        matches '… behind the whole body' '^body-length: 12$' "$answer"
-    done
+    # HTTP/1.1 has room for trailers behind chunks, not behind a length.
+    said --no-content-length -d "$work/short" --trailer 'x-sum: 7' --trailer 'x-again: 1' --trailer 'x-again: 2' "$to/echo/trailers" >/dev/null
+    answer="$(seen trailers | sed -E 's/^trailer: [^:]*/\L&/')"
+    matches 'trailers of a request' '^trailer: x-sum: ?7$' "$answer"
+    check '… each of them, in order' 'trailer:x-again:1 trailer:x-again:2' "$(grep '^trailer: x-again' <<<"$answer" | tr -d ' ' | xargs)"
+    matches '… behind the whole body' '^body-length: 12$' "$answer"
+    said -d "$work/short" --trailer 'x-sum: 7' "$to/echo/length" >/dev/null
+    matches 'a body with a length and trailers arrives whole' '^body-length: 12$' "$(seen length)"
 }
 
 # Windows from tiny to larger than the body, and the checksums of 10 MB each way.
@@ -178,6 +178,58 @@ drain() {
     code=0
     wait "$draining" || code=$?
     check '… and ends with exit code 0' 0 "$code"
+}
+
+# nghttpd as upstream, over TLS, with HTTP/2 by ALPN.
+upstream() {
+    certificate
+    mkdir -p "$work/htdocs/Cust12345/api/v1"
+    cp "$work/10M" "$work/short" "$work/htdocs/Cust12345/api/v1"
+    local version sum usual="$origin" log="$work/nghttpd.log"
+    sum="$(digest <"$work/10M")"
+    attempt nghttpd try_nghttpd --echo-upload --trailer 'x-checksum: 7' --max-concurrent-streams=5
+    proxy over_tls SOPROXY_SUPEROFFICE__CA_FILE="$work/ca.pem" SOPROXY_SUPEROFFICE__UPSTREAM_HOSTS="localhost:$origin,127.0.0.1:$sandbox" \
+        SOPROXY_TENANTS__CUST12345__API_URL="https://localhost:$origin/Cust12345/api"
+    to="http://127.0.0.1:$port/Cust12345/api/v1"
+    for version in --http1.0 --http1.1 --http2-prior-knowledge; do
+        check "10 MB down from HTTP/2 over TLS, ${version#--}" "$sum" "$(curl -sS $version "$to/10M" | digest)"
+        check "10 MB up and down again, ${version#--}" "$sum" "$(curl -sS $version -H 'Expect:' --data-binary "@$work/10M" "$to/x" | digest)"
+        matches "HEAD, ${version#--}" '^content-length: 12$' "$(curl -sS $version --head "$to/short" | tr -d '\r' | tr '[:upper:]' '[:lower:]')"
+        check "404, ${version#--}" 404 "$(curl -sS $version -o /dev/null -w '%{http_code}' "$to/nothing")"
+    done
+    check '10 MB of unknown length up and down again' "$sum" "$(curl -sS --http1.1 -H 'Expect:' -T - "$to/x" <"$work/10M" | digest)"
+    matches 'trailers stay trailers' '^x-checksum: 7$' "$(said -H 'te: trailers' "$to/short")"
+    matches '500 requests, though upstream takes 5 streams at once' ', 500 succeeded, 0 failed, 0 errored' "$(load -n 500 -c 10 -m 10 "$to/short")"
+    matches 'the authority is upstream'\''s' "^:authority: localhost:$origin\$" "$(heard)"
+    matches 'the scheme is https' '^:scheme: https$' "$(heard)"
+    matches 'the ticket is there' '^authorization: SOTicket ' "$(heard)"
+    curl -sS --http1.1 -o /dev/null -H 'Connection: x-mine, keep-alive' -H 'X-Mine: 1' -H 'Keep-Alive: 5' -H 'TE: gzip' -H 'Upgrade: foo' "$to/short"
+    lacks 'nothing that HTTP/2 forbids goes upstream' '^(host|connection|keep-alive|transfer-encoding|upgrade|proxy-connection|x-mine|te: gzip)' "$(heard)"
+    # Upstream restarts: the next request opens a connection of its own.
+    kill -TERM "$nghttpd"
+    wait "$nghttpd" || true
+    check 'no upstream' 502 "$(curl -sS -o /dev/null -w '%{http_code}' "$to/short")"
+    try_nghttpd_again --early-response --window-bits=14 --connection-window-bits=14
+    check '… and it is back' 200 "$(curl -sS -o /dev/null -w '%{http_code}' "$to/short")"
+    check 'an upstream with a window of 16 KB' 200 "$(curl -sS -o /dev/null -w '%{http_code}' -H 'Expect:' --data-binary "@$work/10M" "$to/short")"
+    check 'an early answer of upstream' 'a short body' "$(curl -sS --http1.1 -H 'Expect:' --limit-rate 2M --data-binary "@$work/10M" "$to/short")"
+    origin="$usual"
+}
+
+try_nghttpd() {
+    origin="$(free_ports 1)"
+    try_nghttpd_again "$@"
+}
+
+try_nghttpd_again() {
+    start nghttpd nghttpd -v --address=127.0.0.1 --htdocs="$work/htdocs" "$@" "$origin" "$work/key.pem" "$work/cert.pem"
+    nghttpd=$started
+    until_served listens "$origin"
+}
+
+# heard: the last request's head as nghttpd saw it.
+heard() {
+    awk '/recv \(stream_id=[0-9]+\) :method/ { head = "" } sub(/^.*recv \(stream_id=[0-9]+(, sensitive)?\) /, "") { head = head $0 "\n" } END { printf "%s", head }' "$log"
 }
 
 main "$@"
