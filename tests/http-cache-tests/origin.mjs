@@ -33,6 +33,8 @@ const server = http.createServer((request, response) => {
   const writeHead = response.writeHead
   response.writeHead = (...head) => {
     if (!response.hasHeader('date')) response.setHeader('Date', now.toUTCString())
+    // A coding that nobody knows: its body ends with the connection.
+    if (response.hasHeader('transfer-encoding')) response.shouldKeepAlive = false
     return writeHead.apply(response, head)
   }
   handlers[kind](rest, request, response)

@@ -25,7 +25,9 @@ main() {
     run http1 "$port" 1.1
     run http2 "$port" 2
     local one
-    for one in "${runs[@]}"; do wait "$one" || { cat "$work"/run-*.log >&2; exit 1; }; done
+    for one in "${runs[@]}"; do
+        wait "$one" || { echo 'not ok - a run of the suite did not end well'; cat "$work"/run-*.log >&2; exit 1; }
+    done
     local code=0
     for one in http1 http2; do
         node "$here/compare.mjs" "$work/direct.json" "$work/$one.json" "$work/record" "$here/expected.txt" $one || code=1

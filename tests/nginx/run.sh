@@ -56,6 +56,7 @@ http {
     http2_max_concurrent_streams 5;
     gzip on;
     gzip_types text/plain;
+    gzip_proxied any; # it looks for Via, and packs nothing for proxies by default
     server {
         listen 127.0.0.1:$origin ssl http2;
         ssl_certificate $work/cert.pem;
