@@ -13,6 +13,8 @@ import measure
 from rig import Failed, Rig, say
 
 REPOSITORY = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+ALL_PEERS = ["nginx", "haproxy", "envoy", "caddy"]
+FIGURES = ["cpu", "latency", "bulk", "memory", "instructions"]
 CPU_TARGETS = {
     ("nginx", "plain"): 1.00, ("nginx", "TLS"): 0.90,
     ("haproxy", "TLS"): 0.86, ("envoy", "TLS"): 0.36, ("caddy", "TLS"): 0.24, ("go", "TLS"): 0.35,
@@ -24,9 +26,10 @@ def arguments():
     parser.add_argument("--soproxy", metavar="PATH", default=os.path.join(REPOSITORY, "target/release/soproxy"),
                         help="the program to measure (default: target/release/soproxy, built if missing)")
     parser.add_argument("--baseline", metavar="PATH", help="another soproxy, as one more peer")
-    parser.add_argument("--only", metavar="NAMES", help="of the peers, only these: nginx,haproxy,envoy,caddy,baseline")
-    parser.add_argument("--figures", metavar="NAMES", default="cpu",
-                        help="of the figures, only these: cpu")
+    parser.add_argument("--only", metavar="NAMES", help=f"of the peers, only these: {','.join(ALL_PEERS)},baseline")
+    parser.add_argument("--figures", metavar="NAMES", default="cpu,latency,bulk,memory",
+                        help=f"of the figures, only these: {','.join(FIGURES)}")
+    parser.add_argument("--instructions", action="store_true", help="instructions per request under callgrind, too (a minute)")
     parser.add_argument("--upstream", choices=["plain", "TLS"], help="of the upstream kinds, only this")
     parser.add_argument("--rounds", type=int, metavar="N", help="one-second rounds of each pair (default 15, quick 8)")
     parser.add_argument("--quick", action="store_true", help="fewer rounds, install nothing: two minutes")
@@ -38,16 +41,75 @@ def arguments():
     if options.baseline:
         options.baseline = os.path.abspath(options.baseline)
     options.rounds = options.rounds or (8 if options.quick else 15)
+    options.only = options.only.split(",") if options.only else None
+    options.figures = options.figures.split(",") + (["instructions"] if options.instructions else [])
+    for given, known in ((options.only or [], [*ALL_PEERS, "baseline"]), (options.figures, FIGURES)):
+        for name in given:
+            if name not in known:
+                parser.error(f"{name} is none of {', '.join(known)}")
     return options
 
 
-def row_of_cpu(result):
-    target = CPU_TARGETS.get((result["peer"], result["kind"]))
-    median, low, high = result["ratio"]
-    return (
-        f"CPU per request, {result['kind']} upstream", result["peer"], f"{result['ours']:.1f} µs", f"{result['theirs']:.1f} µs",
-        f"{median:.3f} ({low:.3f}–{high:.3f})", f"≤ {target:.2f}" if target else "",
-    )
+def micro(value):
+    return f"{value:.1f} µs"
+
+
+def ratio(three, target=None):
+    """The last two columns: a ratio with its spread, and what it is to be."""
+    median, low, high = three
+    verdict = ""
+    if target is not None:
+        verdict = f"≤ {target:.2f}: {'met' if median <= target else 'missed'}"
+    return f"{median:.2f} ({low:.2f}–{high:.2f})", verdict
+
+
+def limit(value, target, unit):
+    return "", f"≤ {target} {unit}: {'met' if value <= target else 'missed'}"
+
+
+def cpu_rows(rig, peers, kinds):
+    for peer in peers:
+        for kind in kinds:
+            ours, theirs, three = measure.cpu(rig, peer, kind, rig.options.rounds)
+            yield f"CPU per request, {kind} upstream", peer, micro(ours), micro(theirs), *ratio(three, CPU_TARGETS.get((peer, kind)))
+
+
+def latency_rows(rig, peer, kinds):
+    rounds, seconds = (4, 1) if rig.options.quick else (8, 3)
+    for kind in kinds:
+        result = measure.latency(rig, peer, kind, rounds, seconds)
+        strict = peer == "nginx" and kind == "TLS"
+        for name, target in (("p50", 1.0), ("p90", None), ("p99", 1.2)):
+            r = result[name]
+            label = f"latency at 2,000 requests/s, {name}, {kind} upstream (direct, plain: {micro(r['direct'])})"
+            yield label, peer, micro(r["soproxy"]), micro(r["peer"]), *ratio(r["ratio"], target if strict else None)
+        r = result["serial"]
+        label = f"one request at a time, added median latency, {kind} upstream (direct, plain: {micro(r['direct'])})"
+        yield label, peer, micro(r["soproxy"]), micro(r["peer"]), *ratio(r["ratio"], 1.0 if peer == "nginx" else None)
+
+
+def bulk_rows(rig, peer, kinds):
+    rounds, seconds = (3, 1) if rig.options.quick else (8, 2)
+    for kind in kinds:
+        for direction, target in (("down", 0.85), ("up", 0.40)):
+            ours, theirs, three = measure.bulk(rig, peer, kind, direction, rounds, seconds)
+            strict = peer == "nginx" and kind == "TLS"
+            yield (
+                f"CPU per GB {direction}, bodies of 10 MB, {kind} upstream", peer, f"{ours:.2f} s", f"{theirs:.2f} s",
+                *ratio(three, target if strict else None),
+            )
+
+
+def memory_rows(rig, peer):
+    (idle, each), (peer_idle, peer_each) = measure.memory(rig, peer)
+    yield "resident memory, idle", peer, f"{idle / 1e6:.1f} MB", f"{peer_idle / 1e6:.1f} MB", *limit(idle / 1e6, 15, "MB")
+    label = "… and for each of 5,000 idle connections"
+    yield label, peer, f"{each / 1024:.1f} KiB", f"{peer_each / 1024:.1f} KiB", *limit(each / 1024, 16, "KiB")
+
+
+def instruction_rows(rig):
+    median, apart = measure.instructions(rig)
+    yield "instructions per request, plain upstream, callgrind", "", f"{median:.0f} (± {apart / 2:.0f})", "", "", ""
 
 
 def table(rows):
@@ -63,24 +125,42 @@ def circumstances(rig, peers):
 
 def run(rig):
     options = rig.options
-    peers = rig.peers() + (["baseline"] if options.baseline else [])
-    if options.only:
-        wanted = options.only.split(",")
-        missing = [name for name in wanted if name not in peers]
-        peers = [name for name in peers if name in wanted]
-    else:
-        missing = [name for name in ("nginx", "haproxy", "envoy", "caddy") if name not in peers]
+    here = rig.peers()
+    wanted = options.only or [*ALL_PEERS, *(["baseline"] if options.baseline else [])]
+    missing = [name for name in wanted if name not in here]
+    peers = [name for name in wanted if name in here]
     if missing:
         say(f"not here, and left out: {', '.join(missing)}")
+    if not peers and set(options.figures) != {"instructions"}:
+        raise Failed("there is nothing to compare with")
     kinds = [options.upstream] if options.upstream else ["plain", "TLS"]
     rig.start_origin()
     rig.start_sandbox()
-    rows = []
-    for peer in peers:
-        for kind in kinds:
-            rows.append(row_of_cpu(measure.cpu(rig, peer, kind, options.rounds)))
-            say("| " + " | ".join(rows[-1]) + " |")
-    return table(rows) + "\n\n" + circumstances(rig, peers)
+    if set(options.figures) != {"cpu"}:
+        measure.compile_load(rig)
+    # The first of the peers, nginx, is the one for all figures; CPU per request is compared with each.
+    parts = {
+        "cpu": [lambda peer=peer: cpu_rows(rig, [peer], kinds) for peer in peers],
+        "latency": [lambda: latency_rows(rig, peers[0], kinds)],
+        "bulk": [lambda: bulk_rows(rig, peers[0], kinds)],
+        "memory": [lambda: memory_rows(rig, peers[0])],
+        "instructions": [lambda: instruction_rows(rig)],
+    }
+    rows, failures = [], []
+    for name in options.figures:
+        for part in parts[name]:
+            try:
+                for row in part():
+                    rows.append(row)
+                    say("| " + " | ".join(row) + " |")
+            except Failed as failure:
+                say(f"{name}: {failure}")
+                failures.append(f"{name}: {str(failure).splitlines()[0]}")
+    notes = [circumstances(rig, peers)]
+    if missing:
+        notes.append(f"Not compared: {', '.join(missing)}.")
+    notes.extend(f"Failed: {failure}" for failure in failures)
+    return "\n\n".join([table(rows), *notes]), bool(failures)
 
 
 def main():
@@ -92,7 +172,7 @@ def main():
         rig = Rig(options, directory)
         # nginx's worker gives up root, and reads the file for the downloads.
         os.chmod(directory, 0o755)
-        report = run(rig)
+        report, failed = run(rig)
     except Failed as failure:
         sys.exit(f"{failure}")
     except KeyboardInterrupt:
@@ -105,6 +185,7 @@ def main():
     if options.save:
         with open(options.save, "w") as file:
             file.write(report + "\n")
+    sys.exit(1 if failed else 0)
 
 
 main()

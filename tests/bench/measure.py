@@ -3,10 +3,13 @@
 import os
 import random
 import re
+import shutil
+import socket
 import statistics
 import subprocess
+import time
 
-from rig import HEADERS, PATH, Failed, say
+from rig import API, FILE_SIZE, HEADERS, HERE, PATH, Failed, get
 
 
 def interval(values):
@@ -19,11 +22,11 @@ def interval(values):
 def wrk(rig, proxy, seconds):
     headers = [part for name, value in HEADERS.items() for part in ("-H", f"{name}: {value}")]
     command = [rig.tools["wrk"], "-t1", "-c32", f"-d{seconds}s", *headers, proxy.url + PATH]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    return rig.child(command)
 
 
 def wrk_requests(proxy, process):
-    output = process.communicate()[0]
+    output = "".join(process.communicate())
     count = re.search(r"(\d+) requests in", output)
     if process.returncode or not count or "Non-2xx" in output or "Socket errors" in output:
         raise Failed(f"wrk on {proxy.name}:\n{output}")
@@ -38,24 +41,209 @@ def cpu_round(rig, pair, seconds=1):
     return [proxy.process.cpu_since(b) / n * 1e6 for proxy, b, n in zip(pair, before, requests)]
 
 
-def cpu(rig, peer_name, kind, rounds):
-    """CPU per request of soproxy and of a peer, paired."""
-    soproxy = rig.start_soproxy(kind)
-    peer = rig.start_peer(peer_name, kind, soproxy.authorization)
+# --- what wrk cannot make ---
+
+
+def compile_load(rig):
+    """The generator of load.rs, made anew each time: it takes a second."""
+    rustc = shutil.which("rustc") or os.path.expanduser("~/.cargo/bin/rustc")
+    program = rig.path("load")
+    command = [rustc, "-O", "--edition", "2021", os.path.join(HERE, "load.rs"), "-o", program]
     try:
-        ours, theirs = [], []
-        for number in range(rounds + 1):
-            a, b = cpu_round(rig, (soproxy, peer))
-            rig.empty_logs()
-            if number == 0:  # pools fill, pages are touched
-                continue
+        done = subprocess.run(command, capture_output=True, text=True)
+    except OSError as error:
+        raise Failed(f"rustc is needed for the load that wrk cannot make: {error}")
+    if done.returncode:
+        raise Failed(f"load.rs does not compile:\n{done.stderr}")
+    rig.load = program
+
+
+def head(line, url, **more):
+    lines = [f"{line} HTTP/1.1", f"Host: {url.removeprefix('http://')}"]
+    return "\n".join(lines + [f"{name}: {value}" for name, value in {**HEADERS, **more}.items()])
+
+
+def load(rig, mode, url, request, *arguments):
+    command = [rig.load, mode, url.removeprefix("http://"), request, *map(str, arguments)]
+    return rig.child(command)
+
+
+def numbers(what, process):
+    output, error = process.communicate()
+    if process.returncode:
+        raise Failed(f"load on {what}: {error}")
+    return [float(word) for word in output.split()]
+
+
+class Pair:
+    """soproxy and a peer in front of the same kind of upstream."""
+
+    def __init__(self, rig, peer, kind):
+        self.rig, self.name, self.kind = rig, peer, kind
+
+    def __enter__(self):
+        self.soproxy = self.rig.start_soproxy(self.kind)
+        try:
+            self.peer = self.rig.start_peer(self.name, self.kind, self.soproxy.authorization)
+        except Failed:
+            self.soproxy.stop()
+            raise
+        return self.soproxy, self.peer
+
+    def __exit__(self, *_):
+        self.peer.stop()
+        self.soproxy.stop()
+
+
+def cpu(rig, peer_name, kind, rounds):
+    """CPU per request of soproxy and of a peer: medians, and the median of the rounds' ratios."""
+    with Pair(rig, peer_name, kind) as pair:
+        return ratios(rig, rounds, lambda: cpu_round(rig, pair))
+
+
+def ratios(rig, rounds, one_round):
+    """one_round gives a figure of soproxy's and one of the peer's; the first round (pools fill, pages are touched) is not counted."""
+    ours, theirs = [], []
+    for number in range(rounds + 1):
+        a, b = one_round()
+        rig.empty_logs()
+        if number > 0:
             ours.append(a)
             theirs.append(b)
-        ratios = [a / b for a, b in zip(ours, theirs)]
-        return {
-            "peer": peer_name, "kind": kind,
-            "ours": statistics.median(ours), "theirs": statistics.median(theirs), "ratio": interval(ratios),
+    return statistics.median(ours), statistics.median(theirs), interval([a / b for a, b in zip(ours, theirs)])
+
+
+def latency(rig, peer_name, kind, rounds, seconds):
+    """Direct, through soproxy and through the peer, in turn. The direct way is plain: TLS is what the proxies are there for."""
+    with Pair(rig, peer_name, kind) as (soproxy, peer):
+        ways = {"direct": rig.direct, "soproxy": soproxy.url, "peer": peer.url}
+        paced = {way: [] for way in ways}
+        serial = {way: [] for way in ways}
+        for number in range(rounds):
+            for way, url in sorted(ways.items(), reverse=number % 2):
+                request = head(f"GET {PATH}", url)
+                paced[way].append(numbers(way, load(rig, "pace", url, request, 2000, 16, seconds)))
+                serial[way].append(numbers(way, load(rig, "serial", url, request, 2000 * seconds)))
+            rig.empty_logs()
+        result = {}
+        for index, name in enumerate(("p50", "p90", "p99")):
+            times = {way: [r[index] for r in paced[way]] for way in ways}
+            result[name] = {way: statistics.median(t) for way, t in times.items()}
+            result[name]["ratio"] = interval([a / b for a, b in zip(times["soproxy"], times["peer"])])
+        # What a proxy adds, round by round.
+        added = {
+            way: [through[0] - direct[0] for through, direct in zip(serial[way], serial["direct"])] for way in ("soproxy", "peer")
         }
+        result["serial"] = {way: statistics.median(times) for way, times in added.items()}
+        result["serial"]["direct"] = statistics.median(r[0] for r in serial["direct"])
+        result["serial"]["ratio"] = interval([a / b for a, b in zip(added["soproxy"], added["peer"])])
+        return result
+
+
+def bulk(rig, peer_name, kind, direction, rounds, seconds):
+    """CPU seconds per GB of bodies of 10 MB, paired like cpu()."""
+    with Pair(rig, peer_name, kind) as pair:
+        for proxy in pair:
+            check_bulk(proxy)
+
+        def one_round():
+            before = [proxy.process.cpu_times() for proxy in pair]
+            started = []
+            for proxy in pair:
+                if direction == "down":
+                    request, size = head(f"GET {API}/file", proxy.url), 0
+                else:
+                    request, size = head(f"POST {API}/sink", proxy.url, **{"Content-Length": FILE_SIZE}), FILE_SIZE
+                started.append(load(rig, "bulk", proxy.url, request, size, 4, seconds))
+            # Both have to have ended before the clocks are read; what was begun is finished, and counted.
+            moved = [sum(numbers(proxy.name, process)[1:]) for proxy, process in zip(pair, started)]
+            return [proxy.process.cpu_since(b) / bytes_ * 1e9 for proxy, b, bytes_ in zip(pair, before, moved)]
+
+        return ratios(rig, rounds, one_round)
+
+
+def check_bulk(proxy):
+    status, _, body = get(f"{proxy.url}{API}/file")
+    if status != 200 or len(body) != FILE_SIZE:
+        raise Failed(f"{proxy.name} answers {status}, {len(body)} bytes, for the file")
+    status, headers, _ = get(f"{proxy.url}{API}/sink", data=body)
+    # The count is of the request with its head.
+    if status != 204 or int(headers.get("X-Received", 0)) < FILE_SIZE:
+        raise Failed(f"{proxy.name} answers {status}, and the origin received {headers.get('X-Received')} bytes of {FILE_SIZE}")
+
+
+def memory(rig, peer_name, connections=5000):
+    """Resident bytes after one request, and for each idle connection of a caller's, TLS upstream."""
+    if rig.nofile < connections + 200:
+        raise Failed(f"{connections} connections need more open files than {rig.nofile}: ulimit -n")
+    with Pair(rig, peer_name, "TLS") as pair:
+        result = []
+        for proxy in pair:
+            idle = proxy.process.resident()
+            opened = idle_connections(proxy, connections)
+            time.sleep(1)
+            full = proxy.process.resident()
+            for s in opened:
+                s.close()
+            result.append((idle, (full - idle) / connections))
+        return result
+
+
+def idle_connections(proxy, count, at_once=50):
+    """Connections that made one request each, some of them at the same time."""
+    address = ("127.0.0.1", proxy.port)
+    request = (head(f"GET {PATH}", proxy.url) + "\n\n").replace("\n", "\r\n").encode()
+    opened = []
+    for _ in range(0, count, at_once):
+        batch = [socket.create_connection(address, timeout=10) for _ in range(at_once)]
+        for s in batch:
+            s.sendall(request)
+        for s in batch:
+            received = b""
+            while len(received) < 1024 or not received.endswith(b'"}'):
+                part = s.recv(65536)
+                if not part:
+                    raise Failed(f"{proxy.name} closes a connection: {received[:300]!r}")
+                received += part
+            if not received.startswith(b"HTTP/1.1 200 "):
+                raise Failed(f"{proxy.name}: {received[:300]!r}")
+        opened += batch
+    # Still there, all of them.
+    for s in opened:
+        s.setblocking(False)
+        try:
+            if not s.recv(1):
+                raise Failed(f"{proxy.name} closed an idle connection")
+        except BlockingIOError:
+            pass
+    return opened
+
+
+def instructions(rig, count=2000):
+    """Instructions per request under callgrind, and how far two runs of it are apart."""
+    if not rig.tools["valgrind"]:
+        raise Failed("valgrind is needed for --instructions")
+    out = rig.path("callgrind.out")
+    # One thread that gets on after another, as it happens, is what makes counts differ.
+    wrapper = (rig.tools["valgrind"], "--tool=callgrind", f"--callgrind-out-file={out}", "--fair-sched=yes")
+    soproxy = rig.start_soproxy("plain", wrapper=wrapper)
+    control = shutil.which("callgrind_control")
+    request = head(f"GET {PATH}", soproxy.url)
+    dumps = 0
+
+    def spent(requests):
+        nonlocal dumps
+        if requests:
+            numbers("soproxy", load(rig, "serial", soproxy.url, request, requests))
+        dumps += 1
+        subprocess.run([control, "--dump", str(soproxy.process.pid)], check=True, capture_output=True)
+        with open(f"{out}.{dumps}") as file:
+            return next(int(line.split()[1]) for line in file if line.startswith(("totals:", "summary:")))
+
+    try:
+        spent(200)
+        nothing = spent(0)
+        runs = [(spent(count) - nothing) / count for _ in range(3)]
+        return statistics.median(runs), max(runs) - min(runs)
     finally:
-        peer.stop()
         soproxy.stop()

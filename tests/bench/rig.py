@@ -27,7 +27,7 @@ HEADERS = {
     "Cache-Control": "no-cache",
 }
 FILE_SIZE = 10_000_000
-PR_SET_TIMERSLACK, PR_SET_PDEATHSIG = 29, 1
+PR_SET_PDEATHSIG = 1
 libc = ctypes.CDLL(None)
 
 
@@ -59,6 +59,19 @@ def get(url, data=None, timeout=10):
         return error.code, error.headers, error.read()
 
 
+def bound(core):
+    """What a new process does first: it stays on this core, and ends when this program ends."""
+    parent = os.getpid()
+
+    def prepare():
+        libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+        if os.getppid() != parent:
+            os._exit(1)
+        os.sched_setaffinity(0, {core})
+
+    return prepare
+
+
 class Process:
     """A server on one core, with what it says in a file that can be emptied while it runs."""
 
@@ -66,17 +79,9 @@ class Process:
         self.name, self.log = name, os.path.join(rig.directory, f"{name}.log")
         clean = {k: v for k, v in os.environ.items() if not k.startswith("SOPROXY_") and not k.lower().endswith("_proxy")}
         clean.update(environment or {})
-        parent = os.getpid()
-
-        def prepare():
-            libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-            if os.getppid() != parent:
-                os._exit(1)
-            os.sched_setaffinity(0, {core})
-
         with open(self.log, "ab") as log:
             self.child = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=clean, cwd=cwd, preexec_fn=prepare
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=clean, cwd=cwd, preexec_fn=bound(core)
             )
         self.pid = self.child.pid
         rig.running.append(self)
@@ -176,8 +181,8 @@ class Rig:
         self.proxy_core, self.load_core = cores[0], cores[1]
         os.sched_setaffinity(0, {self.load_core})
         hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-        self.nofile = hard
+        self.nofile = 65536 if hard == resource.RLIM_INFINITY else min(hard, 65536)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (self.nofile, hard))
         self.workers = True
         self.soproxy_version = ""
         self.tools = {name: shutil.which(name) for name in ("nginx", "haproxy", "caddy", "envoy", "wrk", "openssl", "valgrind")}
@@ -195,6 +200,12 @@ class Rig:
     def close(self):
         for process in reversed(list(self.running)):
             process.stop()
+
+    def child(self, command):
+        """A generator of load."""
+        return subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=bound(self.load_core)
+        )
 
     def path(self, name):
         return os.path.join(self.directory, name)
@@ -327,7 +338,8 @@ class Rig:
     # --- peers ---
 
     def peers(self):
-        return [name for name in ("nginx", "haproxy", "envoy", "caddy") if self.tools[name]]
+        here = [name for name in ("nginx", "haproxy", "envoy", "caddy") if self.tools[name]]
+        return here + (["baseline"] if self.options.baseline else [])
 
     def version(self, name):
         arguments = {"nginx": ["-v"], "haproxy": ["-v"], "caddy": ["version"], "envoy": ["--version"], "wrk": ["-v"]}[name]
