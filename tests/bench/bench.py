@@ -13,7 +13,7 @@ import measure
 from rig import Failed, Rig, say
 
 REPOSITORY = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-ALL_PEERS = ["nginx", "haproxy", "envoy", "caddy"]
+ALL_PEERS = ["nginx", "haproxy", "envoy", "caddy", "go"]
 FIGURES = ["cpu", "latency", "bulk", "memory", "instructions"]
 CPU_TARGETS = {
     ("nginx", "plain"): 1.00, ("nginx", "TLS"): 0.90,
@@ -31,8 +31,9 @@ def arguments():
                         help=f"of the figures, only these: {','.join(FIGURES)}")
     parser.add_argument("--instructions", action="store_true", help="instructions per request under callgrind, too (a minute)")
     parser.add_argument("--upstream", choices=["plain", "TLS"], help="of the upstream kinds, only this")
-    parser.add_argument("--rounds", type=int, metavar="N", help="one-second rounds of each pair (default 15, quick 8)")
+    parser.add_argument("--rounds", type=int, metavar="N", help="one-second rounds of CPU time (default 15, quick 8 and 4)")
     parser.add_argument("--quick", action="store_true", help="fewer rounds, install nothing: two minutes")
+    parser.add_argument("--with-go", action="store_true", help="a Go ReverseProxy as one more peer; installs golang-go")
     parser.add_argument("--no-install", action="store_true", help="go on with the peers that are installed")
     parser.add_argument("--save", metavar="FILE", help="write the table to this file, too")
     parser.add_argument("--cache", default=tempfile.gettempdir(), help=argparse.SUPPRESS)
@@ -40,7 +41,6 @@ def arguments():
     options.soproxy = os.path.abspath(options.soproxy)
     if options.baseline:
         options.baseline = os.path.abspath(options.baseline)
-    options.rounds = options.rounds or (8 if options.quick else 15)
     options.only = options.only.split(",") if options.only else None
     options.figures = options.figures.split(",") + (["instructions"] if options.instructions else [])
     for given, known in ((options.only or [], [*ALL_PEERS, "baseline"]), (options.figures, FIGURES)):
@@ -70,7 +70,9 @@ def limit(value, target, unit):
 def cpu_rows(rig, peers, kinds):
     for peer in peers:
         for kind in kinds:
-            ours, theirs, three = measure.cpu(rig, peer, kind, rig.options.rounds)
+            # In a quick run, the others need not be known as well as nginx.
+            rounds = rig.options.rounds or (15 if not rig.options.quick else 8 if peer == "nginx" else 4)
+            ours, theirs, three = measure.cpu(rig, peer, kind, rounds)
             yield f"CPU per request, {kind} upstream", peer, micro(ours), micro(theirs), *ratio(three, CPU_TARGETS.get((peer, kind)))
 
 
@@ -126,7 +128,10 @@ def circumstances(rig, peers):
 def run(rig):
     options = rig.options
     here = rig.peers()
-    wanted = options.only or [*ALL_PEERS, *(["baseline"] if options.baseline else [])]
+    wanted = options.only or [*ALL_PEERS, "baseline"]
+    if not options.only:
+        optional = {"go": options.with_go, "baseline": options.baseline}
+        wanted = [name for name in wanted if optional.get(name, True)]
     missing = [name for name in wanted if name not in here]
     peers = [name for name in wanted if name in here]
     if missing:

