@@ -241,7 +241,7 @@ class Rig:
         key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
         openssl("req", "-x509", *key, "-keyout", "ca.key", "-out", "ca.crt", "-days", "2", "-subj", "/CN=soproxy bench",
                 "-addext", "basicConstraints=critical,CA:TRUE", "-addext", "keyUsage=critical,keyCertSign")
-        openssl("req", *key, "-keyout", "origin.key", "-out", "origin.csr", "-subj", "/CN=localhost")
+        openssl("req", *key, "-keyout", "origin.key", "-out", "origin.csr", "-subj", "/CN=soproxy bench origin")
         self.write("origin.ext", "subjectAltName=DNS:localhost\nbasicConstraints=CA:FALSE\nextendedKeyUsage=serverAuth\n")
         openssl("x509", "-req", "-in", "origin.csr", "-CA", "ca.crt", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2",
                 "-extfile", "origin.ext", "-out", "origin.crt")
