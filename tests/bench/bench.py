@@ -14,6 +14,7 @@ from rig import Failed, Rig, say
 
 REPOSITORY = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 ALL_PEERS = ["nginx", "haproxy", "envoy", "caddy", "go"]
+DISTURBED = " †"
 FIGURES = ["cpu", "latency", "bulk", "memory", "instructions"]
 CPU_TARGETS = {
     ("nginx", "plain"): 1.00, ("nginx", "TLS"): 0.90,
@@ -54,13 +55,13 @@ def micro(value):
     return f"{value:.1f} µs"
 
 
-def ratio(three, target=None):
+def ratio(three, quiet, target=None):
     """The last two columns: a ratio with its spread, and what it is to be."""
     median, low, high = three
     verdict = ""
     if target is not None:
         verdict = f"≤ {target:.2f}: {'met' if median <= target else 'missed'}"
-    return f"{median:.2f} ({low:.2f}–{high:.2f})", verdict
+    return f"{median:.2f} ({low:.2f}–{high:.2f}){'' if quiet else DISTURBED}", verdict
 
 
 def limit(value, target, unit):
@@ -72,33 +73,36 @@ def cpu_rows(rig, peers, kinds):
         for kind in kinds:
             # In a quick run, the others need not be known as well as nginx.
             rounds = rig.options.rounds or (15 if not rig.options.quick else 8 if peer == "nginx" else 4)
-            ours, theirs, three = measure.cpu(rig, peer, kind, rounds)
-            yield f"CPU per request, {kind} upstream", peer, micro(ours), micro(theirs), *ratio(three, CPU_TARGETS.get((peer, kind)))
+            ours, theirs, three, quiet = measure.cpu(rig, peer, kind, rounds)
+            yield (
+                f"CPU per request, {kind} upstream", peer, micro(ours), micro(theirs),
+                *ratio(three, quiet, CPU_TARGETS.get((peer, kind))),
+            )
 
 
 def latency_rows(rig, peer, kinds):
     rounds, seconds = (4, 1) if rig.options.quick else (8, 3)
     for kind in kinds:
-        result = measure.latency(rig, peer, kind, rounds, seconds)
+        result, quiet = measure.latency(rig, peer, kind, rounds, seconds)
         strict = peer == "nginx" and kind == "TLS"
         for name, target in (("p50", 1.0), ("p90", None), ("p99", 1.2)):
             r = result[name]
             label = f"latency at 2,000 requests/s, {name}, {kind} upstream (direct, plain: {micro(r['direct'])})"
-            yield label, peer, micro(r["soproxy"]), micro(r["peer"]), *ratio(r["ratio"], target if strict else None)
+            yield label, peer, micro(r["soproxy"]), micro(r["peer"]), *ratio(r["ratio"], quiet, target if strict else None)
         r = result["serial"]
         label = f"one request at a time, added median latency, {kind} upstream (direct, plain: {micro(r['direct'])})"
-        yield label, peer, micro(r["soproxy"]), micro(r["peer"]), *ratio(r["ratio"], 1.0 if peer == "nginx" else None)
+        yield label, peer, micro(r["soproxy"]), micro(r["peer"]), *ratio(r["ratio"], quiet, 1.0 if peer == "nginx" else None)
 
 
 def bulk_rows(rig, peer, kinds):
     rounds, seconds = (3, 1) if rig.options.quick else (8, 2)
     for kind in kinds:
         for direction, target in (("down", 0.85), ("up", 0.40)):
-            ours, theirs, three = measure.bulk(rig, peer, kind, direction, rounds, seconds)
+            ours, theirs, three, quiet = measure.bulk(rig, peer, kind, direction, rounds, seconds)
             strict = peer == "nginx" and kind == "TLS"
             yield (
                 f"CPU per GB {direction}, bodies of 10 MB, {kind} upstream", peer, f"{ours:.2f} s", f"{theirs:.2f} s",
-                *ratio(three, target if strict else None),
+                *ratio(three, quiet, target if strict else None),
             )
 
 
@@ -141,8 +145,6 @@ def run(rig):
     kinds = [options.upstream] if options.upstream else ["plain", "TLS"]
     rig.start_origin()
     rig.start_sandbox()
-    if set(options.figures) != {"cpu"}:
-        measure.compile_load(rig)
     # The first of the peers, nginx, is the one for all figures; CPU per request is compared with each.
     parts = {
         "cpu": [lambda peer=peer: cpu_rows(rig, [peer], kinds) for peer in peers],
@@ -162,6 +164,8 @@ def run(rig):
                 say(f"{name}: {failure}")
                 failures.append(f"{name}: {str(failure).splitlines()[0]}")
     notes = [circumstances(rig, peers)]
+    if any(DISTURBED in cell for row in rows for cell in row):
+        notes.append(f"{DISTURBED.strip()} Others used more than {measure.QUIET:.0%} of a core in some of these rounds: measure again when it is quiet.")
     if missing:
         notes.append(f"Not compared: {', '.join(missing)}.")
     notes.extend(f"Failed: {failure}" for failure in failures)

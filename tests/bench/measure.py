@@ -11,6 +11,9 @@ import time
 
 from rig import API, FILE_SIZE, HEADERS, HERE, PATH, Failed, get
 
+# Of a core, for whatever else the machine does; clock ticks alone make one or two hundredths.
+QUIET = 0.06
+
 
 def interval(values):
     """The median and a bootstrap 90 % interval of it."""
@@ -44,8 +47,10 @@ def cpu_round(rig, pair, seconds=1):
 # --- what wrk cannot make ---
 
 
-def compile_load(rig):
-    """The generator of load.rs, made anew each time: it takes a second."""
+def generator(rig):
+    """The program of load.rs, made anew for each run of the benchmark: it takes a second."""
+    if rig.load:
+        return rig.load
     rustc = shutil.which("rustc") or os.path.expanduser("~/.cargo/bin/rustc")
     program = rig.path("load")
     command = [rustc, "-O", "--edition", "2021", os.path.join(HERE, "load.rs"), "-o", program]
@@ -56,6 +61,7 @@ def compile_load(rig):
     if done.returncode:
         raise Failed(f"load.rs does not compile:\n{done.stderr}")
     rig.load = program
+    return program
 
 
 def head(line, url, **more):
@@ -64,7 +70,7 @@ def head(line, url, **more):
 
 
 def load(rig, mode, url, request, *arguments):
-    command = [rig.load, mode, url.removeprefix("http://"), request, *map(str, arguments)]
+    command = [generator(rig), mode, url.removeprefix("http://"), request, *map(str, arguments)]
     return rig.child(command)
 
 
@@ -95,49 +101,62 @@ class Pair:
         self.soproxy.stop()
 
 
-def cpu(rig, peer_name, kind, rounds):
-    """CPU per request of soproxy and of a peer: medians, and the median of the rounds' ratios."""
-    with Pair(rig, peer_name, kind) as pair:
-        return ratios(rig, rounds, lambda: cpu_round(rig, pair))
+def quiet_rounds(rig, rounds, one_round):
+    """Rounds in which the machine did little else, and whether there were enough of them.
+
+    A round that others disturbed is made again, but no more than as many as were asked for; then the quietest have to do.
+    What decides is the others' share of the cores, never the figure. The first round (pools fill, pages are touched) is not counted."""
+    one_round()
+    made = []
+    while len(made) < 2 * rounds and sum(share <= QUIET for share, _ in made) < rounds:
+        rig.empty_logs()
+        share = rig.watch_others()
+        value = one_round()
+        made.append((share(), value))
+    kept = sorted(made, key=lambda one: one[0])[:rounds]
+    return [value for _, value in kept], kept[-1][0] <= QUIET
 
 
 def ratios(rig, rounds, one_round):
-    """one_round gives a figure of soproxy's and one of the peer's; the first round (pools fill, pages are touched) is not counted."""
-    ours, theirs = [], []
-    for number in range(rounds + 1):
-        a, b = one_round()
-        rig.empty_logs()
-        if number > 0:
-            ours.append(a)
-            theirs.append(b)
-    return statistics.median(ours), statistics.median(theirs), interval([a / b for a, b in zip(ours, theirs)])
+    """one_round gives a figure of soproxy's and one of the peer's: the medians, and that of the rounds' ratios."""
+    pairs, quiet = quiet_rounds(rig, rounds, one_round)
+    ours, theirs = zip(*pairs)
+    return statistics.median(ours), statistics.median(theirs), interval([a / b for a, b in pairs]), quiet
+
+
+def cpu(rig, peer_name, kind, rounds):
+    with Pair(rig, peer_name, kind) as pair:
+        return ratios(rig, rounds, lambda: cpu_round(rig, pair))
 
 
 def latency(rig, peer_name, kind, rounds, seconds):
     """Direct, through soproxy and through the peer, in turn. The direct way is plain: TLS is what the proxies are there for."""
     with Pair(rig, peer_name, kind) as (soproxy, peer):
         ways = {"direct": rig.direct, "soproxy": soproxy.url, "peer": peer.url}
-        paced = {way: [] for way in ways}
-        serial = {way: [] for way in ways}
-        for number in range(rounds):
-            for way, url in sorted(ways.items(), reverse=number % 2):
+        turn = 0
+
+        def one_round():
+            nonlocal turn
+            turn += 1
+            times = {}
+            for way, url in sorted(ways.items(), reverse=bool(turn % 2)):
                 request = head(f"GET {PATH}", url)
-                paced[way].append(numbers(way, load(rig, "pace", url, request, 2000, 16, seconds)))
-                serial[way].append(numbers(way, load(rig, "serial", url, request, 2000 * seconds)))
-            rig.empty_logs()
+                paced = numbers(way, load(rig, "pace", url, request, 2000, 16, seconds))
+                serial = numbers(way, load(rig, "serial", url, request, 2000 * seconds))
+                times[way] = (*paced, serial[0])
+            return times
+
+        made, quiet = quiet_rounds(rig, rounds, one_round)
         result = {}
         for index, name in enumerate(("p50", "p90", "p99")):
-            times = {way: [r[index] for r in paced[way]] for way in ways}
-            result[name] = {way: statistics.median(t) for way, t in times.items()}
-            result[name]["ratio"] = interval([a / b for a, b in zip(times["soproxy"], times["peer"])])
+            result[name] = {way: statistics.median(times[way][index] for times in made) for way in ways}
+            result[name]["ratio"] = interval([times["soproxy"][index] / times["peer"][index] for times in made])
         # What a proxy adds, round by round.
-        added = {
-            way: [through[0] - direct[0] for through, direct in zip(serial[way], serial["direct"])] for way in ("soproxy", "peer")
-        }
-        result["serial"] = {way: statistics.median(times) for way, times in added.items()}
-        result["serial"]["direct"] = statistics.median(r[0] for r in serial["direct"])
-        result["serial"]["ratio"] = interval([a / b for a, b in zip(added["soproxy"], added["peer"])])
-        return result
+        added = [{way: times[way][3] - times["direct"][3] for way in ("soproxy", "peer")} for times in made]
+        result["serial"] = {way: statistics.median(times[way] for times in added) for way in ("soproxy", "peer")}
+        result["serial"]["direct"] = statistics.median(times["direct"][3] for times in made)
+        result["serial"]["ratio"] = interval([times["soproxy"] / times["peer"] for times in added])
+        return result, quiet
 
 
 def bulk(rig, peer_name, kind, direction, rounds, seconds):

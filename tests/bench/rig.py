@@ -27,6 +27,7 @@ HEADERS = {
     "Cache-Control": "no-cache",
 }
 FILE_SIZE = 10_000_000
+TICKS = os.sysconf("SC_CLK_TCK")
 PR_SET_PDEATHSIG = 1
 libc = ctypes.CDLL(None)
 
@@ -84,8 +85,8 @@ class Process:
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=clean, cwd=cwd, preexec_fn=bound(core)
             )
         self.pid = self.child.pid
+        self.core, self.rig = core, rig
         rig.running.append(self)
-        self.rig = rig
 
     def said(self):
         with open(self.log, errors="replace") as log:
@@ -183,7 +184,7 @@ class Rig:
         hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
         self.nofile = 65536 if hard == resource.RLIM_INFINITY else min(hard, 65536)
         resource.setrlimit(resource.RLIMIT_NOFILE, (self.nofile, hard))
-        self.workers = True
+        self.workers, self.load = True, None
         self.soproxy_version = ""
         self.tools = {name: shutil.which(name) for name in ("nginx", "haproxy", "caddy", "envoy", "wrk", "openssl", "valgrind", "go")}
         for name in ("nginx", "haproxy", "caddy"):
@@ -229,6 +230,28 @@ class Rig:
         for name in os.listdir(self.directory):
             if name.endswith(".log"):
                 os.truncate(self.path(name), 0)
+
+    def watch_others(self):
+        """Begins to watch what the two cores do for others, the hypervisor included; the answer tells the larger share since then."""
+
+        def now():
+            usage = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+            ours = {self.proxy_core: 0, self.load_core: sum(u.ru_utime + u.ru_stime for u in usage)}
+            for process in self.running:
+                ours[process.core] += sum(process.cpu_times().values()) / 1e9
+            with open("/proc/stat") as stat:
+                lines = {f[0]: f[1:] for f in map(str.split, stat)}
+            # All but idle and waiting for a disk; guests are in the first already.
+            busy = {core: sum(int(lines[f"cpu{core}"][i]) for i in (0, 1, 2, 5, 6, 7)) / TICKS for core in ours}
+            return time.monotonic(), {core: busy[core] - ours[core] for core in ours}
+
+        begin, before = now()
+
+        def share():
+            end, after = now()
+            return max(after[core] - before[core] for core in after) / (end - begin)
+
+        return share
 
     # --- the origin ---
 

@@ -36,7 +36,7 @@ main() {
             *) (cd "$repo" && cargo build --locked --release) ;;
         esac
     fi
-    exec python3 "$here/bench.py" --cache "$cache" "$@"
+    exec python3 -B "$here/bench.py" --cache "$cache" "$@"
 }
 
 install_debian() {
