@@ -15,6 +15,10 @@ from rig import Failed, Rig, say
 REPOSITORY = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 ALL_PEERS = ["nginx", "haproxy", "envoy", "caddy", "go"]
 DISTURBED = " †"
+CONDITIONS = (
+    "Access log on in every proxy, into a file; the same two headers set by each; the upstream's certificate verified, TLS 1.3; "
+    "both proxies of a line on one core at the same time (latency, memory: in turn), the origin and the load on another."
+)
 FIGURES = ["cpu", "latency", "bulk", "memory", "instructions"]
 CPU_TARGETS = {
     ("nginx", "plain"): 1.00, ("nginx", "TLS"): 0.90,
@@ -175,7 +179,7 @@ def run(rig):
             except Failed as failure:
                 say(f"{name}: {failure}")
                 failures.append(f"{name}: {str(failure).splitlines()[0]}")
-    notes = [circumstances(rig, peers)]
+    notes = [circumstances(rig, peers), CONDITIONS]
     if any(DISTURBED in cell for row in rows for cell in row):
         notes.append(f"{DISTURBED.strip()} Others used more than {measure.QUIET:.0%} of a core in some of these rounds: measure again when it is quiet.")
     if missing:
