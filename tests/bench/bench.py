@@ -76,7 +76,8 @@ def ratio(three, quiet, target=None):
     median, low, high = three
     verdict = ""
     if target is not None:
-        verdict = f"≤ {target:.2f}: {'met' if median <= target else 'missed'}"
+        # As far as the rounds can tell.
+        verdict = f"≤ {target:.2f}: {'met' if high <= target else 'missed' if low > target else 'undecided'}"
     return f"{median:.2f} ({low:.2f}–{high:.2f}){'' if quiet else DISTURBED}", verdict
 
 

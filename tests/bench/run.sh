@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # What soproxy costs, next to the proxies people would otherwise pick, on this machine.
 #
-#     tests/bench/run.sh                    everything, about ten minutes
+#     tests/bench/run.sh                    everything, ten minutes (twice that on a busy machine)
 #     tests/bench/run.sh --quick            nginx and whatever else is installed already, two minutes
 #     tests/bench/run.sh --help             the rest
 #
