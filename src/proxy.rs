@@ -321,9 +321,9 @@ impl Proxy {
 fn answer(mut response: Response<Answer>) -> Response<Payload> {
     let version = response.version();
     headers::scrub(response.headers_mut(), version);
-    // A length beside `Transfer-Encoding` is not the body's. RFC 9112 §6.3.
-    if !response.body().is_end_stream() && response.body().size_hint().exact().is_none() {
-        response.headers_mut().remove(CONTENT_LENGTH);
+    if !response.body().is_end_stream() {
+        let length = response.body().size_hint().exact();
+        headers::settle_length(response.headers_mut(), length);
     }
     // An HTTP/1.0 upstream is no reason to speak HTTP/1.0 to the caller.
     *response.version_mut() = Version::HTTP_11;

@@ -4,7 +4,10 @@
 //! `Connection: authorization`, make ours disappear), and inject last.
 
 use http::Version;
-use http::header::{ALT_SVC, AUTHORIZATION, CONNECTION, COOKIE, Entry, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER, SET_COOKIE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, VIA};
+use http::header::{
+    ALT_SVC, AUTHORIZATION, CONNECTION, CONTENT_LENGTH, COOKIE, Entry, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER, SET_COOKIE, TE,
+    TRAILER, TRANSFER_ENCODING, UPGRADE, VIA,
+};
 
 use super::error::ERROR_HEADER;
 use crate::ticket::Ticket;
@@ -160,12 +163,27 @@ pub fn is_plainly_chunked(headers: &HeaderMap) -> bool {
     }
 }
 
+/// Leaves one length to an answer whose body is of this length, or none when that is not known: a length beside
+/// `Transfer-Encoding` is not the body's, and several that agree are one. RFC 9112 §6.3.
+pub fn settle_length(headers: &mut HeaderMap, length: Option<u64>) {
+    let Entry::Occupied(mut claimed) = headers.entry(CONTENT_LENGTH) else { return };
+    match length {
+        None => _ = claimed.remove_entry_mult(),
+        Some(length) => {
+            let mut values = claimed.iter();
+            let plain = values.next().is_some_and(|value| value.as_bytes().iter().all(u8::is_ascii_digit)) && values.next().is_none();
+            if !plain {
+                claimed.insert(HeaderValue::from(length));
+            }
+        }
+    }
+}
+
 /// Removes from trailers what is not theirs to say: framing, routing, credentials. RFC 9110 §6.5.1.
 pub fn scrub_trailers(trailers: &mut HeaderMap) {
     const OTHERS: [HeaderName; 8] = [TRAILER, SET_COOKIE, COOKIE, VIA, ALT_SVC, RETRY_AFTER, ERROR_HEADER, REQUEST_ID];
-    let theirs = |name: &HeaderName| {
-        kind(name.as_str()) == Kind::EndToEnd && !name.as_str().starts_with("content-") && !OTHERS.contains(name)
-    };
+    let theirs =
+        |name: &HeaderName| kind(name.as_str()) == Kind::EndToEnd && !name.as_str().starts_with("content-") && !OTHERS.contains(name);
     let unwanted: Vec<HeaderName> = trailers.keys().filter(|name| !theirs(name)).cloned().collect();
     for name in unwanted {
         trailers.remove(name);

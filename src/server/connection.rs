@@ -85,7 +85,7 @@ pub(super) async fn serve<H: Handler>(stream: TcpStream, ends: Ends, protocols: 
 async fn speaks_http2(socket: &mut Socket, vitals: &Arc<Vitals>) -> Option<bool> {
     let (mut seen, mut count) = ([0_u8; PREFACE.len()], 0);
     while count < PREFACE.len() && PREFACE.starts_with(&seen[..count]) {
-        count += std::future::poll_fn(|cx| {
+        let read = std::future::poll_fn(|cx| {
             // A connection without a request has no business during a drain.
             if vitals.order() != Order::None || vitals.alarm.rang() {
                 return Poll::Ready(0);
@@ -95,9 +95,10 @@ async fn speaks_http2(socket: &mut Socket, vitals: &Arc<Vitals>) -> Option<bool>
             Poll::Ready(read.map_or(0, |()| buffer.filled().len()))
         })
         .await;
-        if count == 0 || (PREFACE.starts_with(&seen[..count]) && vitals.alarm.rang()) {
+        if read == 0 {
             return None;
         }
+        count += read;
     }
     let http2 = count == PREFACE.len() && seen == *PREFACE;
     socket.unread(Bytes::copy_from_slice(&seen[..count]));
@@ -302,6 +303,7 @@ fn answering<H: Handler>(
             if old && response.body().size_hint().exact().is_none() {
                 // The end of the connection is the end of the body.
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+                *response.version_mut() = Version::HTTP_10;
             }
             Ok(response.map(|body| Outbound { body, _ongoing: ongoing }))
         }

@@ -43,6 +43,7 @@ pub struct Host {
 
 #[derive(Default)]
 struct Resting {
+    #[expect(clippy::vec_box, reason = "a link is boxed all its life: it goes to a request and comes back")]
     links: Vec<Box<Link>>,
     multiplexed: Vec<Multiplexed>,
     /// Whether the host was seen to speak HTTP/1.1 although HTTP/2 was offered.
