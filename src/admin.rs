@@ -88,7 +88,7 @@ impl Admin {
     pub fn readiness(&self) -> Readiness {
         let proxy = self.proxy.load();
         let tenants: BTreeMap<_, TenantReadiness> =
-            proxy.routes.tenants().map(|tenant| (tenant.name.to_string(), tenant.tickets.status().into())).collect();
+            proxy.routes.tenants().map(|tenant| (String::from(&*tenant.name), tenant.tickets.status().into())).collect();
         let draining = proxy.common.drain.is_cancelled();
         let ready = !draining && tenants.values().any(|tenant| tenant.can_serve);
         Readiness { ready, draining, tenants }
@@ -125,7 +125,7 @@ impl Admin {
 impl Handler for Admin {
     type Body = Body;
 
-    async fn handle(&self, request: Request<Inbound>, ends: Ends) -> Response<Body> {
+    async fn handle(&self, request: Box<Request<Inbound>>, ends: Ends) -> Response<Body> {
         let request = request.map(drop);
         let mut response = self.answer(&request, ends);
         if request.method() == Method::HEAD {

@@ -88,7 +88,7 @@ struct Started {
 /// What tenants are made of, with the settings that made it.
 struct Wired {
     backplane: Backplane,
-    shared: Shared,
+    shared: Arc<Shared>,
     config: Config,
     tenants: Vec<Arc<Tenant>>,
 }
@@ -203,15 +203,15 @@ impl App {
         let listen = config.listen.clone();
         let started =
             Started { listen: listen.clone(), admin: config.admin.clone(), renewal: config.renewal.clone(), log: config.log.clone() };
-        let shared = Shared {
+        let shared = Arc::new(Shared {
             policy: config.renewal.policy.clone(),
             clock: clock.clone(),
             permits: Arc::new(Semaphore::new(config.renewal.concurrency)),
             patience: config.superoffice.login_timeout + Duration::from_secs(5),
-        };
+        });
         let backplane = Backplane::new(&config, clock.clone())?;
         let mut wired = Wired { backplane, shared, config, tenants: Vec::new() };
-        wired.tenants = wired.wire_all(None)?;
+        wired.wire_all(None)?;
         let common = Common {
             upstream: wired.backplane.upstream.clone(),
             clock: clock.clone(),
@@ -301,11 +301,10 @@ impl Live {
         // A host that is listed no more takes its tickets along.
         let keep = config.superoffice.upstream_hosts == wired.config.superoffice.upstream_hosts;
         let mut next = Wired { backplane, shared: wired.shared.clone(), config, tenants: Vec::new() };
-        next.tenants = next.wire_all(keep.then_some(&*wired))?;
-        let kept = next.tenants.iter().filter(|tenant| wired.tenants.iter().any(|old| Arc::ptr_eq(&old.tickets, &tenant.tickets))).count();
+        let kept = next.wire_all(keep.then_some(&*wired))?;
         let common = Common { upstream: next.backplane.upstream.clone(), ..parts.proxy.load().common.clone() };
-        tracing::info!(tenants = next.tenants.len(), tickets_kept = kept, "configuration reloaded");
         parts.proxy.store(Arc::new(next.snapshot(common)));
+        tracing::info!(tenants = next.tenants.len(), tickets_kept = kept, "configuration reloaded");
         *wired = next;
         Ok(())
     }
@@ -316,8 +315,8 @@ fn same_listeners(a: &config::Listen, b: &config::Listen) -> bool {
 }
 
 impl Wired {
-    /// Starts every tenant, or takes it over from `before`.
-    fn wire_all(&mut self, before: Option<&Wired>) -> Result<Vec<Arc<Tenant>>, StartError> {
+    /// Starts every tenant, or takes it over from `before`: how many were.
+    fn wire_all(&mut self, before: Option<&Wired>) -> Result<usize, StartError> {
         let prefetch = match self.config.renewal.prefetch {
             Prefetch::Auto => self.config.tenants.len() <= PREFETCH_AT_MOST,
             Prefetch::Always => true,
@@ -329,23 +328,30 @@ impl Wired {
             let kept = before.and_then(|before| before.tickets_of(tenant));
             ready.push((tenant, kept, self.backplane.tenant(&self.config, tenant)?));
         }
-        let start = |(tenant, kept, Wiring { login, app_token }): (&config::Tenant, Option<Arc<Tickets>>, Wiring)| {
+        let (mut tenants, mut taken_over) = (Vec::with_capacity(ready.len()), 0);
+        for (tenant, kept, Wiring { login, app_token }) in ready {
             let login = Arc::new(login);
             let tickets = match kept {
                 Some(tickets) => {
                     // A new trusted root, say, must reach the renewals of those who stay.
                     tickets.renew_by(login);
+                    taken_over += 1;
                     tickets
                 }
                 None => Arc::new(Tickets::start(&tenant.name, login, self.shared.clone(), prefetch)),
             };
-            Arc::new(Tenant { name: tenant.name.as_str().into(), tickets, app_token })
-        };
-        Ok(ready.into_iter().map(start).collect())
+            tenants.push(Arc::new(Tenant { name: tenant.name.as_str().into(), tickets, app_token }));
+        }
+        self.tenants = tenants;
+        Ok(taken_over)
     }
 
     fn tickets_of(&self, tenant: &config::Tenant) -> Option<Arc<Tickets>> {
-        let at = self.config.tenants.iter().position(|old| same_tenant(old, tenant))?;
+        // They are in the order of their names.
+        let at = self.config.tenants.binary_search_by(|old| old.name.cmp(&tenant.name)).ok()?;
+        if !same_tenant(self.config.tenants.get(at)?, tenant) {
+            return None;
+        }
         Some(self.tenants.get(at)?.tickets.clone())
     }
 
@@ -371,7 +377,7 @@ struct ProxyHandler(Arc<ArcSwap<Proxy>>);
 impl Handler for ProxyHandler {
     type Body = Recorded;
 
-    async fn handle(&self, request: Request<Inbound>, ends: Ends) -> Response<Recorded> {
+    async fn handle(&self, request: Box<Request<Inbound>>, ends: Ends) -> Response<Recorded> {
         let proxy = self.0.load_full();
         proxy.handle(request, ends).await
     }

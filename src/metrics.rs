@@ -17,7 +17,7 @@ const CLASSES: [&str; 6] = ["none", "1xx", "2xx", "3xx", "4xx", "5xx"];
 /// Why a request was sent again, as README's table lists it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cause {
-    /// A pooled connection had died before upstream could read anything.
+    /// A pooled connection had died before upstream could read anything, or (HTTP/2) upstream said that it did not.
     ConnectionLost,
     /// 401.
     TicketRefused,

@@ -9,7 +9,8 @@ pub mod headers;
 pub mod route;
 pub mod target;
 
-use std::pin::Pin;
+use std::cell::Cell;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
@@ -126,20 +127,27 @@ pub struct Proxy {
 
 impl Proxy {
     /// One request to one answer.
-    pub async fn handle(&self, request: Request<Inbound>, ends: Ends) -> Response<Recorded> {
+    pub async fn handle(&self, request: Box<Request<Inbound>>, ends: Ends) -> Response<Recorded> {
         let id = request_id(request.headers());
         let target = request.uri().path_and_query().cloned();
         let Common { clock, access_log, metrics, in_flight, .. } = &self.common;
         let record = AccessRecord::start(id, request.method().clone(), target, clock, access_log.clone());
         let mut account = Account { record, metrics: metrics.clone(), flight: in_flight.enter() };
         let mut limit = self.settings.total_timeout.map(|total| (Box::pin(tokio::time::sleep(total)), total));
-        let answered = match (&account.flight, &mut limit) {
-            (None, _) => Err(ProxyError::Overloaded),
-            (_, None) => self.forward(request, ends, &mut account.record).await,
-            (_, Some((sleep, total))) => tokio::select! {
-                answered = self.forward(request, ends, &mut account.record) => answered,
-                () = sleep => Err(ProxyError::UpstreamTimeout(*total)),
-            },
+        let answered = if account.flight.is_some() {
+            let mut forward = pin!(self.forward(request, ends, &mut account.record));
+            std::future::poll_fn(|cx| {
+                if let Poll::Ready(answered) = forward.as_mut().poll(cx) {
+                    return Poll::Ready(answered);
+                }
+                match &mut limit {
+                    Some((sleep, total)) => sleep.as_mut().poll(cx).map(|()| Err(ProxyError::UpstreamTimeout(*total))),
+                    None => Poll::Pending,
+                }
+            })
+            .await
+        } else {
+            Err(ProxyError::Overloaded)
         };
         let record = &mut account.record;
         let mut response = answered.unwrap_or_else(|error| {
@@ -163,7 +171,12 @@ impl Proxy {
         response.map(|()| body)
     }
 
-    async fn forward(&self, request: Request<Inbound>, ends: Ends, record: &mut AccessRecord) -> Result<Response<Payload>, ProxyError> {
+    async fn forward(
+        &self,
+        request: Box<Request<Inbound>>,
+        ends: Ends,
+        record: &mut AccessRecord,
+    ) -> Result<Response<Payload>, ProxyError> {
         let (mut parts, body) = request.into_parts();
         self.admit(&parts, ends)?;
         target::check(parts.uri.path())?;
@@ -181,15 +194,15 @@ impl Proxy {
         if let Some(protocol) = upgrade.clone() {
             parts.headers.insert(UPGRADE, protocol);
         }
-        let spelling = std::mem::take(&mut parts.extensions);
-        let mut outgoing = Outgoing { tenant, rest: matched.rest, parts: &parts, spelling, upgrade: upgrade.is_some() };
+        let first = Some((std::mem::take(&mut parts.headers), std::mem::take(&mut parts.extensions)));
+        let mut outgoing = Outgoing { tenant, rest: matched.rest, parts: &parts, first, kept: Kept::default(), upgrade: upgrade.is_some() };
         let mut twice = Twice::new(replay, &self.common.metrics);
 
         let mut sent = record.started;
         let mut ticket = match tenant.tickets.ready(sent) {
             Some(ticket) => ticket,
             None => {
-                let ticket = waited(tenant.tickets.get(), record).await?;
+                let ticket = Box::pin(waited(tenant.tickets.get(), record)).await?;
                 sent = self.common.clock.now();
                 ticket
             }
@@ -199,7 +212,7 @@ impl Proxy {
             let answered = self.send(&mut outgoing, &ticket, body, record).await;
             match answered {
                 Err(UpstreamError::Unread(why)) => {
-                    body = twice.again(Cause::ConnectionLost, record).await.ok_or_else(|| {
+                    body = Box::pin(twice.again(Cause::ConnectionLost, record)).await.ok_or_else(|| {
                         record.cause = Some(why);
                         ProxyError::UpstreamUnreachable
                     })?;
@@ -214,7 +227,7 @@ impl Proxy {
                     if tenant.tickets.refused(&ticket, false) == Refusal::Stands {
                         return Ok(response);
                     }
-                    let Some(replay) = twice.again(Cause::TicketRefused, record).await else {
+                    let Some(replay) = Box::pin(twice.again(Cause::TicketRefused, record)).await else {
                         // The renewal goes on; the next request will be served.
                         record.cause =
                             Some("the ticket was refused, and a body larger than upstream.replay_limit cannot be sent again".to_owned());
@@ -222,7 +235,7 @@ impl Proxy {
                     };
                     // Frees its connection, too.
                     drop(response);
-                    ticket = waited(tenant.tickets.newer_than(ticket.generation), record).await?;
+                    ticket = Box::pin(waited(tenant.tickets.newer_than(ticket.generation), record)).await?;
                     sent = self.common.clock.now();
                     body = replay;
                 }
@@ -268,7 +281,7 @@ impl Proxy {
         record.ticket = Some(ticket.clone());
         let request = outgoing.with(ticket, body)?;
         if outgoing.upgrade {
-            return Ok(match self.common.upstream.upgrade(&ticket.base, request).await? {
+            return Ok(match Box::pin(self.common.upstream.upgrade(&ticket.base, request)).await? {
                 Upgraded::Tunnel(head, tunnel) => switching(head, tunnel),
                 Upgraded::Refused(response) => answer(response),
             });
@@ -323,8 +336,10 @@ struct Outgoing<'a> {
     tenant: &'a Tenant,
     rest: &'a str,
     parts: &'a Parts,
-    /// How the caller spelled its headers' names; for the first sending, the second can do without.
-    spelling: Extensions,
+    /// The headers, and how the caller spelled their names: for the first sending.
+    first: Option<(HeaderMap, Extensions)>,
+    /// The headers for the others; they do without the spelling.
+    kept: Kept,
     upgrade: bool,
 }
 
@@ -334,9 +349,17 @@ impl Outgoing<'_> {
         let unfit = |error: ProxyError| UpstreamError::Unreachable(error.to_string());
         let mut request = Request::new(body);
         *request.method_mut() = self.parts.method.clone();
-        *request.uri_mut() = target::upstream_target(&ticket.base, self.rest, &self.parts.uri).map_err(unfit)?;
-        *request.headers_mut() = self.parts.headers.clone();
-        *request.extensions_mut() = std::mem::take(&mut self.spelling);
+        // Only CONNECT's target has no path, and that was refused.
+        let whole = self.parts.uri.path_and_query().ok_or_else(|| UpstreamError::Unreachable("no path".to_owned()))?;
+        *request.uri_mut() = target::upstream_target(&ticket.base, whole, self.rest).map_err(unfit)?.into();
+        match self.first.take() {
+            Some((headers, spelling)) => {
+                self.kept.keep(&headers);
+                *request.headers_mut() = headers;
+                *request.extensions_mut() = spelling;
+            }
+            None => *request.headers_mut() = self.kept.headers(),
+        }
         // IIS wants a length from these methods even when there is no body; HTTP/2 callers need not give one.
         let wants_length = matches!(self.parts.method, Method::POST | Method::PUT | Method::PATCH);
         if wants_length && request.body().is_end_stream() {
@@ -344,6 +367,39 @@ impl Outgoing<'_> {
         }
         headers::inject(request.headers_mut(), self.parts.version, ticket, &self.tenant.app_token);
         Ok(request)
+    }
+}
+
+/// Headers that may be needed once more. They are rarely, so what keeps them is cheap: a list that threads reuse.
+#[derive(Default)]
+struct Kept(Vec<(HeaderName, HeaderValue)>);
+
+thread_local! {
+    static SPARE: Cell<Vec<(HeaderName, HeaderValue)>> = const { Cell::new(Vec::new()) };
+}
+
+impl Kept {
+    fn keep(&mut self, headers: &HeaderMap) {
+        self.0 = SPARE.take();
+        self.0.extend(headers.iter().map(|(name, value)| (name.clone(), value.clone())));
+    }
+
+    fn headers(&self) -> HeaderMap {
+        let mut headers = HeaderMap::with_capacity(self.0.len());
+        for (name, value) in &self.0 {
+            headers.append(name, value.clone());
+        }
+        headers
+    }
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        let mut list = std::mem::take(&mut self.0);
+        list.clear();
+        if list.capacity() <= 256 {
+            SPARE.set(list);
+        }
     }
 }
 

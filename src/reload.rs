@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -19,17 +20,22 @@ pub fn ignore_hangup() -> io::Result<()> {
 }
 
 /// Listens for SIGHUP from now on, and hands each good configuration to `apply`.
-pub fn on_hangup<E: std::fmt::Display>(file: PathBuf, apply: impl Fn(Config) -> Result<(), E> + Send + 'static) -> io::Result<()> {
+pub fn on_hangup<E: std::fmt::Display>(file: PathBuf, apply: impl Fn(Config) -> Result<(), E> + Send + Sync + 'static) -> io::Result<()> {
     let mut hangup = signal(SignalKind::hangup())?;
+    let again = Arc::new(move || match Config::load(&file) {
+        Ok(config) => {
+            if let Err(error) = apply(config) {
+                tracing::error!("the configuration stays as it was: {error}");
+            }
+        }
+        Err(problems) => tracing::error!("the configuration stays as it was:\n{problems}"),
+    });
     tokio::spawn(async move {
         while hangup.recv().await.is_some() {
-            match Config::load(&file) {
-                Ok(config) => {
-                    if let Err(error) = apply(config) {
-                        tracing::error!("the configuration stays as it was: {error}");
-                    }
-                }
-                Err(problems) => tracing::error!("the configuration stays as it was:\n{problems}"),
+            let again = again.clone();
+            // Reads files, and may take a while with thousands of tenants: no request shall wait for that.
+            if let Err(error) = tokio::task::spawn_blocking(move || again()).await {
+                tracing::error!("the configuration stays as it was: {error}");
             }
         }
     });

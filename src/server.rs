@@ -48,8 +48,8 @@ pub trait Handler: Clone + Send + Sync + 'static {
     /// What its answers' bodies are.
     type Body: HttpBody<Data = Bytes, Error = BoxError> + Send + Unpin + 'static;
 
-    /// One request to one answer; never fails. An answer of 101 may carry a [`TunnelTo`] among its extensions.
-    fn handle(&self, request: Request<Inbound>, ends: Ends) -> impl Future<Output = Response<Self::Body>> + Send;
+    /// One request to one answer; never fails. The request is boxed because it goes from hand to hand. An answer of 101 may carry a [`TunnelTo`] among its extensions.
+    fn handle(&self, request: Box<Request<Inbound>>, ends: Ends) -> impl Future<Output = Response<Self::Body>> + Send;
 }
 
 /// What a connection may take.

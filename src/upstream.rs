@@ -15,7 +15,7 @@ pub mod tls;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use http::header::{CONNECTION, HOST, HeaderValue};
+use http::header::{CONNECTION, HOST, HeaderValue, TE};
 use http::uri::Parts;
 use http::{Request, Response, Uri, Version};
 use rustls::ClientConfig;
@@ -113,61 +113,29 @@ impl Upstream {
         self.send_to(&origin, Request::from_parts(parts, body)).await
     }
 
-    /// Sends one request, whose URI is path and query alone, to an origin.
-    pub async fn send_to(&self, origin: &BaseUrl, request: Request<Body>) -> Result<Response<Answer>, UpstreamError> {
+    /// Sends one request, whose URI is path and query alone, to an origin. No `async fn`, so that the request is not kept twice.
+    pub fn send_to(
+        &self,
+        origin: &BaseUrl,
+        request: Request<Body>,
+    ) -> impl Future<Output = Result<Response<Answer>, UpstreamError>> + Send {
         let inner = &self.0;
         let host = inner.pool.host(origin);
-        let ages = inner.pool.limits();
-        let mut waiting = Waiting::Fresh(request);
-        // Every round but the last finds a connection that had been closed while it rested.
-        loop {
-            let now = inner.alarms.now();
-            if let Some(link) = host.take(ages, now) {
-                match inner.over_link(link, &host, waiting).await {
+        let first = match host.take(inner.pool.limits(), inner.alarms.now()) {
+            Some(link) => Ok(inner.over_fresh_link(link, &host, request)),
+            None => Err(Waiting::Fresh(Box::new(request))),
+        };
+        async move {
+            let waiting = match first {
+                Ok(first) => match first.await {
                     Ok(answer) => return Ok(answer),
                     Err(Sent::Failed(error)) => return Err(error),
-                    Err(Sent::NotBegun(request, _)) => waiting = request,
-                }
-                continue;
-            }
-            if let Some(shared) = host.share(ages, now) {
-                match inner.over_shared(shared, origin, waiting).await {
-                    Ok(answer) => return Ok(answer),
-                    Err(Sent::Failed(error)) => return Err(error),
-                    Err(Sent::NotBegun(request, _)) => waiting = request,
-                }
-                continue;
-            }
-            // Whether a host speaks HTTP/2 is found out by one connection, not by as many as there are requests.
-            let asking = inner.settings.http2 && origin.is_https() && !host.is_http1();
-            let turn = if asking { Some(host.first.lock().await) } else { None };
-            if asking && let Some(shared) = host.share(ages, inner.alarms.now()) {
-                drop(turn);
-                match inner.over_shared(shared, origin, waiting).await {
-                    Ok(answer) => return Ok(answer),
-                    Err(Sent::Failed(error)) => return Err(error),
-                    Err(Sent::NotBegun(request, _)) => waiting = request,
-                }
-                continue;
-            }
-            let connected = inner.connector.connect(origin, false).await?;
-            let now = inner.alarms.now();
-            let outcome = if connected.http2 {
-                let shared = Multiplexed::open(connected, now).await.map_err(|error| UpstreamError::Unreachable(chain(&error)))?;
-                host.put_multiplexed(shared.clone());
-                drop(turn);
-                inner.over_shared(shared, origin, waiting).await
-            } else {
-                host.speaks_http1();
-                drop(turn);
-                let link = Link::open(connected, inner.alarms.add(), now, false).await;
-                let link = Box::new(link.map_err(|error| UpstreamError::Unreachable(chain(&error)))?);
-                inner.over_link(link, &host, waiting).await
+                    Err(Sent::NotBegun(waiting, _)) => waiting,
+                },
+                Err(waiting) => waiting,
             };
-            return outcome.map_err(|sent| match sent {
-                Sent::Failed(error) => error,
-                Sent::NotBegun(_, why) => UpstreamError::Unreachable(why),
-            });
+            // On the heap, so that the way that nearly all requests go stays small.
+            Box::pin(inner.otherwise(origin, &host, waiting)).await
         }
     }
 
@@ -182,7 +150,8 @@ impl Upstream {
         let (mut request, _) = Watched::request(request, link.alarm(), inner.settings.response, true);
         request.headers_mut().insert(HOST, host.name.clone());
         request.headers_mut().insert(CONNECTION, HeaderValue::from_static("upgrade"));
-        let response = link.send(request, inner.settings.response).await.map_err(|failed| inner.failure(failed, false, None))?;
+        let sent = link.begin(request, inner.settings.response);
+        let response = link.answered(sent).await.map_err(|failed| inner.failure(failed, false, None))?;
         if response.status() == http::StatusCode::SWITCHING_PROTOCOLS {
             let tunnel = link.tunnel(&response).await;
             let tunnel = tunnel.ok_or_else(|| UpstreamError::Unreachable("the connection ended behind a 101".to_owned()))?;
@@ -192,10 +161,10 @@ impl Upstream {
     }
 }
 
-/// A request on its way to a connection.
+/// A request that still needs a connection.
 enum Waiting {
     /// As it was given.
-    Fresh(Request<Body>),
+    Fresh(Box<Request<Body>>),
     /// Prepared for a connection that turned out to be closed.
     Prepared(Box<Request<Watched>>),
 }
@@ -209,27 +178,104 @@ enum Sent {
 }
 
 impl Inner {
-    async fn over_link(self: &Arc<Self>, mut link: Box<Link>, host: &Arc<Host>, waiting: Waiting) -> Result<Response<Answer>, Sent> {
-        let limit = self.settings.response;
-        let (mut request, watch) = match waiting {
-            Waiting::Fresh(request) => Watched::request(request, link.alarm(), limit, true),
-            Waiting::Prepared(request) => moved(*request, link.alarm()),
-        };
+    /// By any connection that can be had.
+    async fn otherwise(
+        self: &Arc<Self>,
+        origin: &BaseUrl,
+        host: &Arc<Host>,
+        mut waiting: Waiting,
+    ) -> Result<Response<Answer>, UpstreamError> {
+        let ages = self.pool.limits();
+        // Every round but the last finds a connection that had been closed while it rested.
+        loop {
+            let shared = host.share(ages, self.alarms.now());
+            // Whether a host speaks HTTP/2 is found out by one connection, not by as many as there are requests.
+            let asking = shared.is_none() && self.settings.http2 && origin.is_https() && !host.is_http1();
+            let turn = if asking { Some(host.first.lock().await) } else { None };
+            let outcome = if let Some(link) = host.take(ages, self.alarms.now()) {
+                drop(turn);
+                self.over_any_link(link, host, waiting).await
+            } else if let Some(shared) = shared.or_else(|| host.share(ages, self.alarms.now())) {
+                drop(turn);
+                self.over_shared(shared, origin, waiting).await
+            } else {
+                let connected = self.connector.connect(origin, false).await?;
+                let now = self.alarms.now();
+                let outcome = if connected.http2 {
+                    let shared = Multiplexed::open(connected, now).await.map_err(|error| UpstreamError::Unreachable(chain(&error)))?;
+                    host.put_multiplexed(shared.clone());
+                    drop(turn);
+                    self.over_shared(shared, origin, waiting).await
+                } else {
+                    host.speaks_http1();
+                    drop(turn);
+                    let link = Link::open(connected, self.alarms.add(), now, false).await;
+                    let link = Box::new(link.map_err(|error| UpstreamError::Unreachable(chain(&error)))?);
+                    self.over_any_link(link, host, waiting).await
+                };
+                return outcome.map_err(|sent| match sent {
+                    Sent::Failed(error) => error,
+                    Sent::NotBegun(_, why) => UpstreamError::Unreachable(why),
+                });
+            };
+            match outcome {
+                Ok(answer) => return Ok(answer),
+                Err(Sent::Failed(error)) => return Err(error),
+                Err(Sent::NotBegun(request, _)) => waiting = request,
+            }
+        }
+    }
+
+    fn over_fresh_link(
+        self: &Arc<Self>,
+        link: Box<Link>,
+        host: &Arc<Host>,
+        request: Request<Body>,
+    ) -> impl Future<Output = Result<Response<Answer>, Sent>> + Send + use<> {
+        let (request, watch) = Watched::request(request, link.alarm(), self.settings.response, true);
+        self.over_link(link, host, request, watch)
+    }
+
+    fn over_link(
+        self: &Arc<Self>,
+        mut link: Box<Link>,
+        host: &Arc<Host>,
+        mut request: Request<Watched>,
+        watch: Option<Arc<Watch>>,
+    ) -> impl Future<Output = Result<Response<Answer>, Sent>> + Send + use<> {
         *request.version_mut() = Version::HTTP_11;
         request.headers_mut().insert(HOST, host.name.clone());
-        match link.send(request, limit).await {
-            Ok(response) => Ok(response.map(|body| Answer::of_link(body, link, host.clone(), self.clone()))),
-            Err(Failed::Unsent(request)) => {
-                Err(Sent::NotBegun(Waiting::Prepared(request), "the connection was closed before the request".to_owned()))
+        if request.headers().contains_key(TE) {
+            request.headers_mut().insert(CONNECTION, HeaderValue::from_static("TE"));
+        }
+        let sent = link.begin(request, self.settings.response);
+        let (inner, host) = (self.clone(), host.clone());
+        async move {
+            match link.answered(sent).await {
+                Ok(response) => Ok(response.map(|body| Answer::of_link(body, link, host, inner))),
+                Err(Failed::Unsent(request)) => {
+                    Err(Sent::NotBegun(Waiting::Prepared(request), "the connection was closed before the request".to_owned()))
+                }
+                Err(failed) => Err(Sent::Failed(inner.failure(failed, link.reused, watch))),
             }
-            Err(failed) => Err(Sent::Failed(self.failure(failed, link.reused, watch))),
+        }
+    }
+
+    /// Whatever it went through before.
+    async fn over_any_link(self: &Arc<Self>, link: Box<Link>, host: &Arc<Host>, waiting: Waiting) -> Result<Response<Answer>, Sent> {
+        match waiting {
+            Waiting::Fresh(request) => self.over_fresh_link(link, host, *request).await,
+            Waiting::Prepared(request) => {
+                let (request, watch) = moved(*request, link.alarm());
+                self.over_link(link, host, request, watch).await
+            }
         }
     }
 
     async fn over_shared(self: &Arc<Self>, mut shared: Multiplexed, origin: &BaseUrl, waiting: Waiting) -> Result<Response<Answer>, Sent> {
         let (alarm, limit) = (self.alarms.add(), self.settings.response);
         let (mut request, watch) = match waiting {
-            Waiting::Fresh(request) => Watched::request(request, &alarm, limit, false),
+            Waiting::Fresh(request) => Watched::request(*request, &alarm, limit, false),
             Waiting::Prepared(request) => moved(*request, &alarm),
         };
         let target = absolute(origin, request.uri());
@@ -244,7 +290,7 @@ impl Inner {
             Err(Failed::Unsent(request)) => {
                 Err(Sent::NotBegun(Waiting::Prepared(request), "the connection was closed before the request".to_owned()))
             }
-            Err(failed) => Err(Sent::Failed(self.failure(failed, false, watch))),
+            Err(failed) => Err(Sent::Failed(self.failure(failed, true, watch))),
         }
     }
 

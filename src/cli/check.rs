@@ -36,15 +36,19 @@ pub async fn run(file: &Path, online: bool) -> Result<ExitCode, CliError> {
     for tenant in &config.tenants {
         let wiring = backplane.tenant(&config, tenant)?;
         let (caller, places) = (caller.clone(), places.clone());
-        trying.push(tokio::spawn(async move {
+        let attempt = async move {
             let _place = places.acquire().await;
-            if online { Some(try_out(&wiring, &caller).await) } else { None }
-        }));
+            try_out(&wiring, &caller).await
+        };
+        trying.push(online.then(|| tokio::spawn(attempt)));
     }
     let mut rows = vec![heading(online)];
     let mut failures = String::new();
     for (tenant, tried) in config.tenants.iter().zip(trying) {
-        let tried = tried.await.map_err(|error| CliError::Other(error.to_string()))?;
+        let tried = match tried {
+            Some(tried) => Some(tried.await.map_err(|error| CliError::Other(error.to_string()))?),
+            None => None,
+        };
         let mut row = vec![tenant.name.clone(), tenant.context.to_string(), tenant.login_url.to_string(), key(tenant)];
         if let Some(Outcome { cells, failure }) = tried {
             row.extend(cells);

@@ -78,7 +78,8 @@ level = "info"
 format = "text"
 "#;
 
-const SECTIONS: [&str; 8] = ["superoffice", "application", "tenants", "listen", "admin", "upstream", "renewal", "log"];
+const TENANTS: &str = "tenants";
+const SECTIONS: [&str; 8] = ["superoffice", "application", TENANTS, "listen", "admin", "upstream", "renewal", "log"];
 
 /// What could be read, and all that could not. `Err` is a file that is no TOML at all.
 pub(super) fn read(text: &str, label: String, env: &BTreeMap<String, String>) -> Result<(Settings, Sources, Vec<Problem>), Problem> {
@@ -89,16 +90,25 @@ pub(super) fn read(text: &str, label: String, env: &BTreeMap<String, String>) ->
         let what = format!("is not valid TOML: {}", error.message().trim().replace('\n', "; "));
         Problem { key: String::new(), source: place, what, hint: "strings stand in quotes; see proxy.toml.example".to_owned() }
     })?;
-    let tenants = file.get("tenants").and_then(Value::as_dict);
-    let variables = env::variables(env, tenants.into_iter().flat_map(Dict::keys));
+    let names = file.get(TENANTS).and_then(Value::as_dict).into_iter().flat_map(Dict::keys);
+    let variables = env::variables(env, names);
     for variable in &variables {
         remove(&mut file, variable.setting());
     }
+    // figment copies all that it is given, more than once: too much for thousands of tenants.
+    let tenants = match file.remove(TENANTS) {
+        Some(Value::Dict(_, tenants)) => tenants,
+        Some(wrong) => {
+            file.insert(TENANTS.to_owned(), wrong);
+            Dict::new()
+        }
+        None => Dict::new(),
+    };
     let mut figment = Figment::from(Toml::string(DEFAULTS)).merge(File(file));
     for variable in &variables {
         figment = figment.merge(variable);
     }
-    let sources = Sources::new(label, text, figment);
+    let sources = Sources::new(label, text, figment, tenants);
     let (settings, mut problems) = typed(&sources);
     problems.extend(contradictions(&variables));
     Ok((settings, sources, problems))
@@ -158,7 +168,7 @@ impl Provider for File {
 /// All keys of `proxy.toml`, `tenants.NAME` for any tenant, each with its default as TOML; without a default, empty.
 pub fn known_keys() -> Vec<(String, String)> {
     let figment = Figment::from(Toml::string(DEFAULTS)).merge(Toml::string("[tenants.NAME]"));
-    let sources = Sources::new(String::new(), "", figment);
+    let sources = Sources::new(String::new(), "", figment, Dict::new());
     let mut reader = Reader::new(&sources);
     read_all(&sources, &mut reader);
     let root = sources.values();

@@ -10,11 +10,13 @@ use crate::superoffice::origin::BaseUrl;
 /// backslashes (which IIS takes for slashes), NUL, and what only some decoders take for one of these: overlong UTF-8
 /// (`%c0%ae`), `%u002e`, dots with blanks or parameters behind them. The query is not looked at: nothing is decided by it.
 pub fn check(path: &str) -> Result<(), ProxyError> {
-    // One scan for the rare bytes; nearly every path holds none of them.
-    if !path.bytes().any(|byte| matches!(byte, b'.' | b'%' | b'\\' | 0)) {
+    // One scan for the rare bytes; nearly every path holds none of them. To its end in any case: that way many bytes are
+    // looked at in one step.
+    let holds = |rare: fn(u8) -> bool| path.bytes().fold(false, |found, byte| found | rare(byte));
+    if !holds(|byte| matches!(byte, b'.' | b'%' | b'\\' | 0)) {
         return Ok(());
     }
-    if path.bytes().any(|byte| byte == b'\\' || byte == 0) {
+    if holds(|byte| matches!(byte, b'\\' | 0)) {
         return Err(ProxyError::BadTarget("a backslash or NUL in the path"));
     }
     if path.split('/').any(is_dot_segment) {
@@ -36,43 +38,43 @@ pub fn check(path: &str) -> Result<(), ProxyError> {
 
 /// `.` and `..`, and the same with what Windows ignores at the end of a name (dots, blanks) or others cut off (`;…`).
 fn is_dot_segment(segment: &str) -> bool {
+    if !segment.starts_with('.') {
+        return false;
+    }
     let name = segment.split(';').next().unwrap_or_default();
     let bare = name.trim_end_matches(['.', ' ']).trim_end_matches("%20");
-    name.starts_with('.') && bare.trim_end_matches(['.', ' ']).is_empty()
-}
-
-/// The target alone, for a request to the tenant's base: its path, then what followed `/{tenant}/api` and the query, byte for
-/// byte. Mostly that is what the caller wrote, and then nothing is copied.
-pub fn upstream_target(base: &BaseUrl, rest: &str, asked: &Uri) -> Result<Uri, ProxyError> {
-    let path = asked.path();
-    if path.len() == base.path().len() + rest.len()
-        && path.starts_with(base.path())
-        && let Some(target) = asked.path_and_query()
-    {
-        return Ok(Uri::from(target.clone()));
-    }
-    let whole = upstream_uri(base, rest, asked.query())?;
-    whole.into_parts().path_and_query.map(Uri::from).ok_or(NOT_A_TARGET)
+    bare.trim_end_matches(['.', ' ']).is_empty()
 }
 
 /// The tenant's base, then what followed `/{tenant}/api` and the query, byte for byte.
 pub fn upstream_uri(base: &BaseUrl, rest: &str, query: Option<&str>) -> Result<Uri, ProxyError> {
-    let mut target = String::with_capacity(base.path().len() + rest.len() + query.map_or(1, |query| query.len() + 2));
-    target.push_str(base.path());
-    target.push_str(rest);
-    if target.is_empty() {
-        target.push('/');
+    let mut parts = http::uri::Parts::default();
+    parts.scheme = Some(base.scheme().clone());
+    parts.authority = Some(base.authority().clone());
+    parts.path_and_query = Some(path_and_query(base, rest, query)?);
+    Uri::from_parts(parts).map_err(|_| NOT_A_TARGET)
+}
+
+/// The same without scheme and host: what stands in the request line. `whole` is the caller's, of which `rest` is the end.
+pub fn upstream_target(base: &BaseUrl, whole: &PathAndQuery, rest: &str) -> Result<PathAndQuery, ProxyError> {
+    // A tenant's base is nearly always `/{contextId}/api`, and so is what its callers write: there is nothing to be made.
+    if whole.path().strip_suffix(rest) == Some(base.path()) {
+        return Ok(whole.clone());
     }
+    path_and_query(base, rest, whole.query())
+}
+
+fn path_and_query(base: &BaseUrl, rest: &str, query: Option<&str>) -> Result<PathAndQuery, ProxyError> {
+    let path = if base.path().is_empty() && rest.is_empty() { "/" } else { base.path() };
+    // Not a byte more than needed: `Bytes` then takes the text over as it is.
+    let mut target = String::with_capacity(path.len() + rest.len() + query.map_or(0, |query| query.len() + 1));
+    target.push_str(path);
+    target.push_str(rest);
     if let Some(query) = query {
         target.push('?');
         target.push_str(query);
     }
-    let path_and_query = PathAndQuery::from_maybe_shared(Bytes::from(target)).map_err(|_| NOT_A_TARGET)?;
-    let mut parts = http::uri::Parts::default();
-    parts.scheme = Some(base.scheme().clone());
-    parts.authority = Some(base.authority().clone());
-    parts.path_and_query = Some(path_and_query);
-    Uri::from_parts(parts).map_err(|_| NOT_A_TARGET)
+    PathAndQuery::from_maybe_shared(Bytes::from(target)).map_err(|_| NOT_A_TARGET)
 }
 
 const NOT_A_TARGET: ProxyError = ProxyError::BadTarget("the path cannot be sent to upstream as it is");
@@ -127,7 +129,8 @@ mod tests {
     #[test]
     fn the_target_is_the_callers_own_when_the_paths_agree() {
         let target = |base: &str, asked: &str, rest: &str| {
-            upstream_target(&base.parse().unwrap(), rest, &asked.parse().unwrap()).unwrap().to_string()
+            let asked: Uri = asked.parse().unwrap();
+            upstream_target(&base.parse().unwrap(), asked.path_and_query().unwrap(), rest).unwrap().to_string()
         };
         assert_eq!(target("https://a/Cust1/api", "/Cust1/api/v1/x?y=1", "/v1/x"), "/Cust1/api/v1/x?y=1");
         assert_eq!(target("https://a/Cust1/api", "/cust1/API/v1/x?", "/v1/x"), "/Cust1/api/v1/x?");
@@ -143,6 +146,12 @@ mod tests {
             let uri = upstream_uri(&base, &rest, query.as_deref()).unwrap();
             proptest::prop_assert_eq!(uri.path(), format!("/Cust1/api{rest}"));
             proptest::prop_assert_eq!(uri.query(), query.as_deref());
+            // The same way in the request line, whether the caller's path can be taken over or not.
+            for prefix in ["/Cust1/api", "/cust1/API", "/other/api"] {
+                let whole = query.iter().fold(format!("{prefix}{rest}"), |path, query| format!("{path}?{query}"));
+                let target = upstream_target(&base, &whole.parse().unwrap(), &rest).unwrap();
+                proptest::prop_assert_eq!(Some(&target), uri.path_and_query());
+            }
         }
     }
 }

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response, StatusCode, Version};
+use http_body::Body as HttpBody;
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::Service;
@@ -22,6 +23,7 @@ use super::socket::Socket;
 use super::tunnel::carry;
 use super::vitals::{Order, Phase, Vitals};
 use super::{Ends, Handler, Limits, TunnelTo};
+use crate::body::BoxError;
 
 /// What begins every HTTP/2 connection. RFC 9113 §3.4.
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -70,8 +72,12 @@ pub(super) async fn serve<H: Handler>(stream: TcpStream, ends: Ends, protocols: 
     .await;
     let mut socket = Socket::new(stream, vitals.clone());
     let Some(http2) = speaks_http2(&mut socket, &vitals).await else { return };
-    let service = Answering { handler, ends, vitals: vitals.clone() };
-    if http2 { multiplexed(socket, &protocols, &vitals, service).await } else { sequential(socket, &protocols, &vitals, service).await }
+    let service = answering(handler, ends, vitals.clone());
+    if http2 {
+        multiplexed(socket, &protocols, &vitals, service, ends.crowded).await;
+    } else {
+        sequential(socket, &protocols, &vitals, service, ends.crowded).await;
+    }
 }
 
 /// Reads as much as it takes to tell HTTP/2's preface from anything else. `None`: the caller went away, or never spoke.
@@ -110,9 +116,13 @@ enum End {
 }
 
 /// HTTP/1: one request after the other.
-async fn sequential<H: Handler>(mut socket: Socket, protocols: &Protocols, vitals: &Arc<Vitals>, service: Answering<H>) {
+async fn sequential<S, B>(mut socket: Socket, protocols: &Protocols, vitals: &Arc<Vitals>, service: S, crowded: bool)
+where
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone,
+    B: HttpBody<Data = Bytes, Error = BoxError> + 'static,
+{
     let mut http1 = protocols.http1.clone();
-    if service.ends.crowded {
+    if crowded {
         http1.keep_alive(false);
     }
     loop {
@@ -147,22 +157,26 @@ async fn sequential<H: Handler>(mut socket: Socket, protocols: &Protocols, vital
             }
         })
         .await;
-        let parts = http.into_parts();
-        socket = parts.io.into_inner();
+        // What is not named here is dropped here; an empty `read_buf` would keep all of its buffer.
+        let http1::Parts { io, read_buf, .. } = http.into_parts();
+        socket = io.into_inner();
         match end {
             End::Rests => {
-                if !parts.read_buf.is_empty() {
-                    socket.unread(parts.read_buf);
+                if read_buf.is_empty() {
+                    drop(read_buf);
+                } else {
+                    socket.unread(read_buf);
                 }
                 if !rested(&socket, vitals).await {
                     return;
                 }
             }
-            End::Closed(ended) => return close(socket, parts.read_buf, ended, vitals).await,
+            // On the heap: most connections never come here at the same time.
+            End::Closed(ended) => return Box::pin(close(socket, read_buf, ended, vitals)).await,
             End::HeadTimeout => {
                 let mut stream = socket.into_stream();
                 let _ = stream.write_all(TIMEOUT).await;
-                return linger(stream, vitals).await;
+                return Box::pin(linger(stream, vitals)).await;
             }
             End::Dropped => return,
         }
@@ -221,10 +235,13 @@ async fn linger(mut stream: TcpStream, vitals: &Arc<Vitals>) {
 }
 
 /// HTTP/2: any number of requests at once.
-async fn multiplexed<H: Handler>(socket: Socket, protocols: &Protocols, vitals: &Arc<Vitals>, service: Answering<H>) {
+async fn multiplexed<S, B>(socket: Socket, protocols: &Protocols, vitals: &Arc<Vitals>, service: S, crowded: bool)
+where
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible, Future: Send + 'static>,
+    B: HttpBody<Data = Bytes, Error = BoxError> + Send + 'static,
+{
     vitals.multiplexed.store(true, Ordering::Relaxed);
     vitals.alarm.set(vitals.limits.header_read);
-    let crowded = service.ends.crowded;
     let mut http = Box::pin(protocols.http2.serve_connection(TokioIo::new(socket), service));
     let mut told = false;
     std::future::poll_fn(|cx| {
@@ -257,31 +274,19 @@ async fn multiplexed<H: Handler>(socket: Socket, protocols: &Protocols, vitals: 
     .await;
 }
 
-/// Hands each request to the handler, and keeps the books.
-struct Answering<H> {
+/// Hands each request to the handler, and keeps the books. A closure, because a future without a name would have to be boxed
+/// for every request.
+fn answering<H: Handler>(
     handler: H,
     ends: Ends,
     vitals: Arc<Vitals>,
-}
-
-impl<H: Clone> Clone for Answering<H> {
-    fn clone(&self) -> Answering<H> {
-        Answering { handler: self.handler.clone(), ends: self.ends, vitals: self.vitals.clone() }
-    }
-}
-
-impl<H: Handler> Service<Request<Incoming>> for Answering<H> {
-    type Response = Response<Outbound<H::Body>>;
-    type Error = Infallible;
-    /// The handler's future has no name: one allocation per request.
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
-
-    fn call(&self, request: Request<Incoming>) -> Self::Future {
-        let Answering { handler, ends, vitals } = self.clone();
+) -> impl Service<Request<Incoming>, Response = Response<Outbound<H::Body>>, Error = Infallible, Future: Send> + Clone {
+    Books(move |request: Request<Incoming>| {
+        let (handler, vitals) = (handler.clone(), vitals.clone());
         let ongoing = vitals.begin();
         vitals.close_delimited.store(request.version() < Version::HTTP_11, Ordering::Relaxed);
-        Box::pin(async move {
-            let request = request.map(|body| Inbound::new(body, &vitals));
+        let request = Box::new(request.map(|body| Inbound::new(body, &vitals)));
+        async move {
             let mut response = handler.handle(request, ends).await;
             if response.status() == StatusCode::SWITCHING_PROTOCOLS
                 && let Some(tunnel) = response.extensions_mut().remove::<TunnelTo>()
@@ -289,6 +294,24 @@ impl<H: Handler> Service<Request<Incoming>> for Answering<H> {
                 *vitals.tunnel.lock().unwrap_or_else(PoisonError::into_inner) = tunnel.take();
             }
             Ok(response.map(|body| Outbound { body, _ongoing: ongoing }))
-        })
+        }
+    })
+}
+
+/// hyper's `service_fn` cannot be cloned.
+#[derive(Clone)]
+struct Books<F>(F);
+
+impl<F, R, B> Service<Request<Incoming>> for Books<F>
+where
+    F: Fn(Request<Incoming>) -> R,
+    R: Future<Output = Result<Response<B>, Infallible>>,
+{
+    type Response = Response<B>;
+    type Error = Infallible;
+    type Future = R;
+
+    fn call(&self, request: Request<Incoming>) -> R {
+        (self.0)(request)
     }
 }

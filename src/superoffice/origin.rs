@@ -3,6 +3,7 @@
 use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use http::uri::{Authority, Scheme, Uri};
 
@@ -105,9 +106,9 @@ impl FromStr for BaseUrl {
     }
 }
 
-/// The hosts a ticket may be sent to.
+/// The hosts a ticket may be sent to; every tenant holds them, so copies share the list.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct UpstreamHosts(Vec<HostPattern>);
+pub struct UpstreamHosts(Arc<Vec<HostPattern>>);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct HostPattern {
@@ -124,12 +125,15 @@ impl UpstreamHosts {
             .into_iter()
             .map(|text| HostPattern::parse(text).ok_or_else(|| text.to_owned()))
             .collect::<Result<_, _>>()
-            .map(UpstreamHosts)
+            .map(|patterns| UpstreamHosts(Arc::new(patterns)))
     }
 
-    /// Adds one origin, host and port.
+    /// Adds one origin, host and port, unless it is there already.
     pub fn also(&mut self, origin: &BaseUrl) {
-        self.0.push(HostPattern { host: origin.host().to_ascii_lowercase().into(), port: Some(origin.port()) });
+        let pattern = HostPattern { host: origin.host().to_ascii_lowercase().into(), port: Some(origin.port()) };
+        if !self.0.contains(&pattern) {
+            Arc::make_mut(&mut self.0).push(pattern);
+        }
     }
 
     /// Whether a ticket may be sent to `base`: its host is listed, and the connection is https unless the host is this
@@ -252,6 +256,15 @@ mod tests {
         ] {
             assert!(hosts.check(&base(bad)).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn the_same_origin_is_listed_once() {
+        let mut hosts = UpstreamHosts::parse(["a.example"]).unwrap();
+        for text in ["https://a.example", "https://b.example", "https://B.example:443/x"] {
+            hosts.also(&base(text));
+        }
+        assert_eq!(hosts.0.len(), 3, "a.example on any scheme's own port, a.example:443, b.example:443");
     }
 
     #[test]

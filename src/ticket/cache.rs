@@ -3,18 +3,20 @@
 //! Readers take one atomic snapshot; they wait only while there is no usable ticket at all, and then all of them for the
 //! same exchange. The exchange runs in the tenant's own task, never inside a client's request, so a client that goes away
 //! cancels nothing. The task looks at *levels* (is there a ticket, is its generation invalidated, is it wanted, is it due),
-//! never at edges: a wake-up too many does nothing.
+//! never at edges: a wake-up too many does nothing. It is only there while there is something to do: a tenant that nobody
+//! uses is a few hundred bytes, and ten thousand of them are no matter.
 
 mod brake;
 mod mark;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
-use tokio::sync::{Notify, Semaphore, watch};
-use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio::runtime::Handle;
+use tokio::sync::{Notify, Semaphore};
+use tokio::task::AbortHandle;
 use tokio_util::task::AbortOnDropHandle;
 
 use self::brake::{Brake, Verdict};
@@ -41,7 +43,6 @@ pub struct Shared {
 /// One tenant's ticket. Dropping it ends the renewing task.
 pub struct Tickets {
     slot: Arc<Slot>,
-    _renewer: DropGuard,
 }
 
 /// No ticket can be had now.
@@ -88,10 +89,12 @@ impl Status {
 }
 
 struct Slot {
-    tenant: String,
+    tenant: Box<str>,
     /// How to get a ticket; replaced by a reload.
     exchange: Mutex<Arc<dyn Exchange>>,
-    shared: Shared,
+    shared: Arc<Shared>,
+    /// Where the renewing task runs, whoever wakes it.
+    runtime: Handle,
     current: ArcSwapOption<Ticket>,
     last_used: UseMark,
     /// The newest generation that upstream accepted.
@@ -100,9 +103,23 @@ struct Slot {
     invalidated: AtomicU64,
     /// Somebody wants a ticket although the policy would not fetch one.
     wanted: AtomicBool,
+    renewer: Mutex<Renewer>,
     wake: Notify,
-    progress: watch::Sender<Progress>,
+    progress: Mutex<Progress>,
+    /// Tells all who wait that `progress` or `renewer` is another one.
+    changed: Notify,
     brake: Mutex<Brake>,
+}
+
+/// The renewing task.
+#[derive(Default)]
+enum Renewer {
+    /// There is nothing to do.
+    #[default]
+    None,
+    Running(AbortHandle),
+    /// The tenant is gone from the configuration: there will never be one again.
+    Removed,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -112,31 +129,29 @@ struct Progress {
 }
 
 impl Tickets {
-    /// Starts the renewing task of one tenant. With `prefetch` it fetches a ticket at once, else on the first request.
-    pub fn start(tenant: &str, exchange: Arc<dyn Exchange>, shared: Shared, prefetch: bool) -> Tickets {
+    /// One tenant's tickets, fetched and renewed on the runtime that this is called on. With `prefetch` the first one is
+    /// fetched at once, else on the first request.
+    pub fn start(tenant: &str, exchange: Arc<dyn Exchange>, shared: impl Into<Arc<Shared>>, prefetch: bool) -> Tickets {
         let slot = Arc::new(Slot {
-            tenant: tenant.to_owned(),
+            tenant: tenant.into(),
             exchange: Mutex::new(exchange),
-            shared,
+            shared: shared.into(),
+            runtime: Handle::current(),
             current: ArcSwapOption::empty(),
             last_used: UseMark::default(),
             accepted: AtomicU64::new(0),
             invalidated: AtomicU64::new(0),
             wanted: AtomicBool::new(prefetch),
+            renewer: Mutex::default(),
             wake: Notify::new(),
-            progress: watch::Sender::new(Progress { in_flight: prefetch, failure: None }),
+            progress: Mutex::new(Progress { in_flight: prefetch, failure: None }),
+            changed: Notify::new(),
             brake: Mutex::default(),
         });
-        let stop = CancellationToken::new();
-        tokio::spawn({
-            let (slot, stop) = (slot.clone(), stop.clone());
-            async move {
-                if stop.run_until_cancelled(slot.renew_for_ever()).await.is_none() {
-                    slot.give_up();
-                }
-            }
-        });
-        Tickets { slot, _renewer: stop.drop_guard() }
+        if prefetch {
+            slot.wake();
+        }
+        Tickets { slot }
     }
 
     /// The ticket to use now, when there is a usable one: one atomic read.
@@ -171,7 +186,7 @@ impl Tickets {
         }
         // The first use since the ticket was issued brings the renewal forward from `lifetime` to `max_age`.
         if before.is_none_or(|before| before.mono < ticket.issued.mono) {
-            slot.wake.notify_one();
+            slot.wake();
         }
     }
 
@@ -182,12 +197,12 @@ impl Tickets {
 
     /// The replay after a 401 was accepted: renewing was the cure, so the next 401 may be believed at once.
     pub fn cured(&self) {
-        self.slot.brake().cured();
+        lock(&self.slot.brake).cured();
     }
 
     /// Renews in another way from now on; the ticket in use stays.
     pub fn renew_by(&self, exchange: Arc<dyn Exchange>) {
-        *self.slot.exchange.lock().unwrap_or_else(PoisonError::into_inner) = exchange;
+        *lock(&self.slot.exchange) = exchange;
     }
 
     /// How this tenant stands.
@@ -196,7 +211,31 @@ impl Tickets {
     }
 }
 
+impl Drop for Tickets {
+    fn drop(&mut self) {
+        if let Renewer::Running(task) = std::mem::replace(&mut *lock(&self.slot.renewer), Renewer::Removed) {
+            task.abort();
+        }
+        // Nobody shall wait for the ticket of a tenant that is gone.
+        self.slot.changed.notify_waiters();
+    }
+}
+
 impl Slot {
+    /// Has the renewing task look again, and starts it if there is none. `false`: the tenant is gone.
+    fn wake(self: &Arc<Self>) -> bool {
+        let mut renewer = lock(&self.renewer);
+        match &*renewer {
+            Renewer::Removed => return false,
+            Renewer::Running(task) if !task.is_finished() => self.wake.notify_one(),
+            Renewer::None | Renewer::Running(_) => {
+                let slot = self.clone();
+                *renewer = Renewer::Running(self.runtime.spawn(async move { slot.renew_while_needed().await }).abort_handle());
+            }
+        }
+        true
+    }
+
     /// Whether `ticket` is neither run out nor rejected.
     fn usable(&self, ticket: &Ticket, now: Moment) -> bool {
         ticket.generation > self.invalidated.load(Ordering::Relaxed) && !self.run_out(ticket, now)
@@ -212,7 +251,7 @@ impl Slot {
         Tenure { issued: ticket.issued, last_used: self.last_used.get(), jitter }
     }
 
-    async fn wait_for(&self, fits: impl Fn(&Ticket, Moment) -> bool, or_doubted: bool) -> Result<Arc<Ticket>, Unavailable> {
+    async fn wait_for(self: &Arc<Self>, fits: impl Fn(&Ticket, Moment) -> bool, or_doubted: bool) -> Result<Arc<Ticket>, Unavailable> {
         let waiting = self.wait_without_limit(fits, or_doubted);
         tokio::time::timeout(self.shared.patience, waiting).await.unwrap_or_else(|_| {
             let wire = "the login service has not answered yet".to_owned();
@@ -221,11 +260,16 @@ impl Slot {
         })
     }
 
-    async fn wait_without_limit(&self, fits: impl Fn(&Ticket, Moment) -> bool, or_doubted: bool) -> Result<Arc<Ticket>, Unavailable> {
+    async fn wait_without_limit(
+        self: &Arc<Self>,
+        fits: impl Fn(&Ticket, Moment) -> bool,
+        or_doubted: bool,
+    ) -> Result<Arc<Ticket>, Unavailable> {
         let mut asked = false;
-        let mut progress = self.progress.subscribe();
         loop {
-            let seen = progress.borrow_and_update().clone();
+            // Hears of every change from here on.
+            let changed = self.changed.notified();
+            let seen = lock(&self.progress).clone();
             let now = self.shared.clock.now();
             let current = self.current.load_full();
             if let Some(ticket) = current.as_ref().filter(|ticket| fits(ticket, now)) {
@@ -245,18 +289,18 @@ impl Slot {
             }
             asked = true;
             self.wanted.store(true, Ordering::Release);
-            self.wake.notify_one();
-            // Looks again by itself, too: a wall clock that is set back can make a ticket usable without any exchange.
-            if let Ok(Err(_)) = tokio::time::timeout(Duration::from_secs(1), progress.changed()).await {
+            if !self.wake() {
                 return Err(removed());
             }
+            // Looks again by itself, too: a wall clock that is set back can make a ticket usable without any exchange.
+            let _ = tokio::time::timeout(Duration::from_secs(1), changed).await;
         }
     }
 
-    fn refused(&self, ticket: &Ticket, replay: bool) -> Refusal {
+    fn refused(self: &Arc<Self>, ticket: &Ticket, replay: bool) -> Refusal {
         let now = self.shared.clock.now();
         // Held to the end: of a thousand 401s at once, the first decides and the others find what it decided.
-        let mut state = self.brake();
+        let mut state = lock(&self.brake);
         let newest = self.current.load().as_ref().map_or(0, |current| current.generation);
         if !replay && (ticket.generation < newest || ticket.generation <= self.invalidated.load(Ordering::Acquire)) {
             return Refusal::Renewing;
@@ -267,7 +311,7 @@ impl Slot {
                 self.invalidated.fetch_max(ticket.generation, Ordering::AcqRel);
                 drop(state);
                 tracing::info!(tenant = self.tenant, generation = ticket.generation, "upstream answered 401: renewing the ticket");
-                self.wake.notify_one();
+                self.wake();
                 Refusal::Renewing
             }
             Verdict::Fresh(pause) => {
@@ -284,12 +328,8 @@ impl Slot {
         }
     }
 
-    fn brake(&self) -> std::sync::MutexGuard<'_, Brake> {
-        self.brake.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// The renewing task: no class of error ends it.
-    async fn renew_for_ever(&self) {
+    async fn renew_while_needed(&self) {
         let mut failures = 0;
         loop {
             match self.plan(self.shared.clock.now()) {
@@ -310,11 +350,29 @@ impl Slot {
                 }
                 Plan::Lapse => {
                     // An old failure says nothing about a ticket that nobody needs: the next caller will see.
-                    self.progress.send_if_modified(|progress| progress.failure.take().is_some());
-                    self.wake.notified().await;
+                    self.make_progress(|progress| progress.failure = None);
+                    if self.rest() {
+                        return;
+                    }
                 }
             }
         }
+    }
+
+    /// Whether the renewing task may end: there is nothing to do, and whoever has something from now on starts another.
+    fn rest(&self) -> bool {
+        let mut renewer = lock(&self.renewer);
+        // Who wants something says so first and then takes this lock to wake us: what is not seen here comes after us.
+        let nothing_to_do = self.plan(self.shared.clock.now()) == Plan::Lapse;
+        if nothing_to_do && matches!(*renewer, Renewer::Running(_)) {
+            *renewer = Renewer::None;
+        }
+        nothing_to_do
+    }
+
+    fn make_progress(&self, change: impl FnOnce(&mut Progress)) {
+        change(&mut lock(&self.progress));
+        self.changed.notify_waiters();
     }
 
     /// What the renewing task has to do now.
@@ -334,9 +392,9 @@ impl Slot {
     }
 
     async fn renew(&self) -> Result<(), ExchangeFailure> {
-        self.progress.send_modify(|progress| progress.in_flight = true);
+        self.make_progress(|progress| progress.in_flight = true);
         let Ok(permit) = self.shared.permits.acquire().await else { return Err(removed().failure) };
-        let exchange = self.exchange.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let exchange = lock(&self.exchange).clone();
         // In a task of its own, so that even a panic in it is a failure like any other.
         let grant = AbortOnDropHandle::new(tokio::spawn(async move { exchange.exchange().await })).await;
         drop(permit);
@@ -352,7 +410,7 @@ impl Slot {
         let ticket = Ticket { authorization: grant.authorization, base: grant.base, generation, issued, after_refusal };
         self.current.store(Some(Arc::new(ticket)));
         self.wanted.store(false, Ordering::Release);
-        self.progress.send_replace(Progress::default());
+        self.make_progress(|progress| *progress = Progress::default());
         Ok(())
     }
 
@@ -362,21 +420,15 @@ impl Slot {
         let serving = if live { "the ticket in use goes on serving" } else { "no ticket: requests are answered 503" };
         let retry_in = Duration::from_millis(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));
         tracing::warn!(tenant = self.tenant, failures, ?retry_in, "no new ticket: {failure}; {serving}");
-        self.progress.send_replace(Progress { in_flight: false, failure: Some((failure, now.later(wait))) });
-    }
-
-    /// The tenant is gone from the configuration: nobody shall wait for its ticket.
-    fn give_up(&self) {
-        let retry_at = self.shared.clock.now().later(Duration::from_secs(1));
-        self.progress.send_replace(Progress { in_flight: false, failure: Some((removed().failure, retry_at)) });
+        self.make_progress(|progress| *progress = Progress { in_flight: false, failure: Some((failure, now.later(wait))) });
     }
 
     fn status(&self) -> Status {
         let now = self.shared.clock.now();
-        let progress = self.progress.borrow().clone();
+        let progress = lock(&self.progress).clone();
         let current = self.current.load_full();
         let ticket = current.as_ref().filter(|ticket| !self.run_out(ticket, now));
-        let state = self.brake();
+        let state = lock(&self.brake);
         let never_accepted = |ticket: &Arc<Ticket>| self.accepted.load(Ordering::Relaxed) < ticket.generation;
         let refused = ticket.filter(|ticket| state.refused(ticket) && never_accepted(ticket)).map(|_| state.pause(now));
         let rejected = self.invalidated.load(Ordering::Relaxed);
@@ -390,6 +442,11 @@ impl Slot {
             refused,
         }
     }
+}
+
+/// What is behind these locks is right after every single change of it.
+fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn removed() -> Unavailable {

@@ -2,7 +2,7 @@
 //! tasks, and a request that is dropped closes its connection.
 
 use std::future::Future;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
-use hyper::client::conn::http1;
+use hyper::client::conn::{TrySendError, http1};
 use hyper_util::rt::TokioIo;
 
 use super::connect::{Connected, Stream};
@@ -46,6 +46,9 @@ struct Line {
 }
 
 type Connection = http1::Connection<TokioIo<Stream>, Watched>;
+
+/// A request that was begun.
+pub type Sending = Pin<Box<dyn Future<Output = Result<Response<Incoming>, TrySendError<Request<Watched>>>> + Send>>;
 
 /// A request that got no answer.
 pub enum Failed {
@@ -83,11 +86,15 @@ impl Link {
         Ok(Link { sender, line, relay, waker, alarm, tally: connected.tally, opened, rested: opened, reused: false })
     }
 
-    /// Sends one request. The answer's body has to be read with [`Link::poll_with`] driving the connection.
-    pub async fn send(&mut self, request: Request<Watched>, limit: Duration) -> Result<Response<Incoming>, Failed> {
+    /// Begins a request. hyper's future has room for a whole request; in a box it is not copied from hand to hand.
+    pub fn begin(&mut self, request: Request<Watched>, limit: Duration) -> Sending {
         self.tally.begin();
         self.alarm.set(limit);
-        let mut answer = pin!(self.sender.try_send_request(request));
+        Box::pin(self.sender.try_send_request(request))
+    }
+
+    /// Waits for the answer to what was begun. Its body has to be read with [`Link::poll_with`] driving the connection.
+    pub async fn answered(&mut self, mut answer: Sending) -> Result<Response<Incoming>, Failed> {
         let (line, relay, alarm, waker) = (&mut self.line, &self.relay, &self.alarm, &self.waker);
         let answered = std::future::poll_fn(|cx| {
             Relay::poll(relay, waker, cx, |cx| {

@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -33,6 +33,8 @@ pub struct Multiplexed {
 struct Use {
     streams: AtomicUsize,
     rested: AtomicU32,
+    /// Upstream said that it takes no more.
+    gone: AtomicBool,
 }
 
 /// A place among the streams, until it is dropped.
@@ -49,6 +51,8 @@ impl Multiplexed {
     /// Begins HTTP/2 on a fresh connection.
     pub async fn open(connected: Connected, opened: u32) -> Result<Multiplexed, hyper::Error> {
         let mut http = http2::Builder::new(TokioExecutor::new());
+        // Until upstream has said how many it takes, one: what is too many would be refused.
+        http.initial_max_send_streams(1);
         http.timer(TokioTimer::new()).adaptive_window(true).max_header_list_size(256 * 1024);
         http.keep_alive_interval(Some(Duration::from_secs(60))).keep_alive_timeout(Duration::from_secs(20));
         let (sender, connection) = http.handshake(TokioIo::new(connected.stream)).await?;
@@ -57,7 +61,7 @@ impl Multiplexed {
                 tracing::debug!("HTTP/2 connection to upstream ended: {}", crate::body::chain(&error));
             }
         });
-        let use_ = Arc::new(Use { streams: AtomicUsize::new(0), rested: AtomicU32::new(opened) });
+        let use_ = Arc::new(Use { streams: AtomicUsize::new(0), rested: AtomicU32::new(opened), gone: AtomicBool::new(false) });
         Ok(Multiplexed { sender, use_, opened })
     }
 
@@ -68,7 +72,7 @@ impl Multiplexed {
 
     /// Whether it has ended.
     pub fn is_closed(&self) -> bool {
-        self.sender.is_closed()
+        self.use_.gone.load(Ordering::Relaxed) || self.sender.is_closed()
     }
 
     /// Requests on it now.
@@ -104,10 +108,26 @@ impl Multiplexed {
             Some(Ok(response)) => Ok(response),
             Some(Err(mut error)) => Err(match error.take_message() {
                 Some(request) => Failed::Unsent(Box::new(request)),
-                // Whether upstream read it cannot be told from outside of a shared connection.
-                None => Failed::Lost { left: true, error: error.into_error() },
+                None => {
+                    let error = error.into_error();
+                    let (unprocessed, gone) = judge(&error);
+                    if gone {
+                        self.use_.gone.store(true, Ordering::Relaxed);
+                    }
+                    Failed::Lost { left: !unprocessed, error }
+                }
             }),
             None => Err(Failed::Timeout),
         }
     }
+}
+
+/// Whether upstream says that it did not process the request (RFC 9113 §8.7: a stream beyond a GOAWAY's last one, or refused),
+/// and whether it takes no more over this connection.
+fn judge(error: &hyper::Error) -> (bool, bool) {
+    let Some(error) = std::error::Error::source(error).and_then(|source| source.downcast_ref::<h2::Error>()) else {
+        return (false, false);
+    };
+    let gone = error.is_go_away() && error.is_remote();
+    (gone || (error.is_reset() && error.is_remote() && error.reason() == Some(h2::Reason::REFUSED_STREAM)), gone)
 }

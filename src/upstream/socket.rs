@@ -135,6 +135,9 @@ impl AsyncWrite for Socket {
     }
 
     fn poll_write_vectored(mut self: Pin<&mut Self>, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<Result<usize>> {
+        if let [only] = slices {
+            return self.poll_write(cx, only);
+        }
         let all = slices.iter().map(|slice| slice.len()).sum();
         if self.tally.is_deaf() {
             return Poll::Ready(Ok(all));

@@ -26,6 +26,7 @@ mod logs;
 mod memory;
 mod peer;
 mod pool;
+mod scale;
 mod secure;
 mod smuggling;
 mod streaming;

@@ -8,8 +8,9 @@ use std::collections::BTreeMap;
 use figment::value::{Dict, Map, Value};
 use figment::{Metadata, Profile, Provider};
 
+use super::TENANTS;
+
 const PREFIX: &str = "SOPROXY_";
-const TENANTS: &str = "tenants";
 
 /// One variable that sets one key.
 #[derive(Clone)]

@@ -17,8 +17,8 @@ pub const NAME: &str = "NAME";
 pub struct Reader<'v> {
     sources: &'v Sources,
     problems: Vec<Problem>,
-    /// Patterns of all keys asked for, with `tenants.NAME`, in the order of asking.
-    asked: Vec<String>,
+    /// Patterns of the tables that were read, with `tenants.NAME`, and the keys that each was asked for, in that order.
+    asked: Vec<(String, Vec<&'static str>)>,
     /// Keys nobody asked for, and the pattern of the table they stand in.
     unknown: Vec<(String, String)>,
 }
@@ -62,8 +62,7 @@ impl<'v> Reader<'v> {
 
     /// The patterns of all keys that were asked for, each once.
     pub fn asked(&self) -> Vec<String> {
-        let mut seen = std::collections::BTreeSet::new();
-        self.asked.iter().filter(|key| seen.insert(*key)).cloned().collect()
+        self.asked.iter().flat_map(|(table, names)| names.iter().map(move |name| format!("{table}.{name}"))).collect()
     }
 
     /// All problems; unknown keys are explained by what is `known`.
@@ -126,7 +125,6 @@ impl Table<'_, '_> {
     /// A setting that may be left out.
     pub fn read<T>(&mut self, name: &'static str, kind: impl FnOnce(&Value) -> Result<T, Wrong>) -> Field<T> {
         self.asked.push(name);
-        self.reader.asked.push(format!("{}.{name}", self.pattern));
         let Some(value) = self.values.and_then(|values| values.get(name)) else { return Field::Absent };
         match kind(value) {
             Ok(read) => Field::Is(read),
@@ -155,6 +153,10 @@ impl Table<'_, '_> {
     pub fn finish(self) {
         let unknown = self.values.into_iter().flat_map(Dict::keys).filter(|name| !self.asked.contains(&name.as_str()));
         self.reader.unknown.extend(unknown.map(|name| (format!("{}.{name}", self.key), self.pattern.clone())));
+        // All tenants are asked the same.
+        if !self.reader.asked.iter().any(|(pattern, _)| *pattern == self.pattern) {
+            self.reader.asked.push((self.pattern, self.asked));
+        }
     }
 }
 

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use figment::value::{Dict, Tag, Value};
 use figment::{Figment, Provider, Source};
 
+use super::TENANTS;
 use crate::config::Problem;
 
 /// Names the source of a dotted key.
@@ -16,10 +17,14 @@ pub struct Sources {
 }
 
 impl Sources {
-    /// `label` is how messages name the file.
-    pub fn new(label: String, text: &str, figment: Figment) -> Sources {
+    /// `label` is how messages name the file. `tenants` are the file's, without what variables replace.
+    pub fn new(label: String, text: &str, figment: Figment, tenants: Dict) -> Sources {
         // Providers fail in `figment.data()` only; the file's is read before it becomes one.
-        let values = figment.data().ok().and_then(|mut map| map.remove(&figment::Profile::Default)).unwrap_or_default();
+        let mut values = figment.data().ok().and_then(|mut map| map.remove(&figment::Profile::Default)).unwrap_or_default();
+        if !tenants.is_empty() {
+            let by_variables = values.remove(TENANTS).and_then(Value::into_dict).unwrap_or_default();
+            values.insert(TENANTS.to_owned(), Value::Dict(Tag::Default, join(tenants, by_variables)));
+        }
         Sources { label, lines: lines(text), figment, values: Value::Dict(Tag::Default, values) }
     }
 
@@ -65,10 +70,23 @@ impl Sources {
 
     /// Whether `key` is set in the file.
     pub fn in_file(&self, key: &str) -> bool {
-        let tag = self.values.find_ref(key).map(Value::tag);
-        let metadata = tag.and_then(|tag| self.figment.get_metadata(tag));
-        matches!(metadata.and_then(|metadata| metadata.source.as_ref()), Some(Source::File(_)))
+        let Some(tag) = self.values.find_ref(key).map(Value::tag) else { return false };
+        // The file's tenants did not go through figment, which tags what it gets.
+        tag == Tag::Default || matches!(self.figment.get_metadata(tag).and_then(|metadata| metadata.source.as_ref()), Some(Source::File(_)))
     }
+}
+
+/// The file's tenants with the settings of the variables' tenants, which are in the file no more.
+fn join(mut file: Dict, variables: Dict) -> Dict {
+    for (name, value) in variables {
+        match (file.get_mut(&name), value) {
+            (Some(Value::Dict(_, settings)), Value::Dict(_, more)) => settings.extend(more),
+            (_, value) => {
+                file.insert(name, value);
+            }
+        }
+    }
+    file
 }
 
 /// The line on which each key and each table stands, found by eye rather than by grammar: figment drops positions. A key

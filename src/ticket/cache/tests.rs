@@ -456,6 +456,25 @@ async fn a_bounded_number_of_exchanges_runs_at_once() {
 }
 
 #[tokio::test]
+async fn there_is_a_task_only_while_there_is_something_to_do() {
+    let bench = bench();
+    let running = || matches!(*lock(&bench.tickets.slot.renewer), Renewer::Running(_));
+    assert!(!running(), "nobody has asked for a ticket yet");
+    for uses in 1..=3 {
+        bench.use_now().await;
+        assert!(running(), "the ticket will have to be renewed");
+        bench.advance(40 * HOUR).await;
+        assert!(!running(), "and then lapses, for the time no. {uses}");
+    }
+    let ticket = bench.use_now().await;
+    bench.advance(Duration::from_secs(10)).await;
+    bench.script.down.store(true, Ordering::SeqCst);
+    assert_eq!(bench.tickets.refused(&ticket, false), Refusal::Renewing);
+    bench.advance(Duration::from_secs(3600)).await;
+    assert!(running(), "failures do not end it");
+}
+
+#[tokio::test]
 async fn a_removed_tenant_keeps_nobody_waiting() {
     let bench = bench();
     bench.script.hold(true);
