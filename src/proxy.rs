@@ -17,7 +17,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_LENGTH, UPGRADE};
+use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, UPGRADE};
 use http::request::Parts;
 use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version};
 use http_body::{Body as HttpBody, Frame, SizeHint};
@@ -26,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::body::{Admitted, Replay};
 use self::error::ProxyError;
+use self::headers::REQUEST_ID;
 use self::route::Routes;
 use crate::body::{Body, BoxError};
 use crate::clock::Clock;
@@ -36,8 +37,6 @@ use crate::server::{Ends, Inbound, Tunnel, TunnelTo};
 use crate::ticket::cache::{Refusal, Tickets, Unavailable};
 use crate::ticket::{Ticket, accepted};
 use crate::upstream::{self, Answer, Upgraded, Upstream, UpstreamError};
-
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// A tenant as the pipeline sees it.
 pub struct Tenant {
@@ -187,6 +186,10 @@ impl Proxy {
         let upgrade = if parts.version == Version::HTTP_11 && body.is_end_stream() { headers::upgrade(&parts.headers) } else { None };
         let forwarded = self.settings.forwarded.then(|| forwarded(&parts, ends));
         headers::strip(&mut parts.headers);
+        if parts.version < Version::HTTP_11 {
+            // Such a caller cannot wait for what it does not know. RFC 9110 §10.1.1.
+            parts.headers.remove(EXPECT);
+        }
         if parts.version == Version::HTTP_2 {
             headers::join_cookies(&mut parts.headers);
         }
@@ -263,6 +266,9 @@ impl Proxy {
         if parts.uri.path_and_query().is_some_and(|target| target.as_str().len() > self.settings.max_uri) {
             return Err(ProxyError::UriTooLong(self.settings.max_uri));
         }
+        if !headers::is_plainly_chunked(&parts.headers) {
+            return Err(ProxyError::UnsupportedCoding);
+        }
         let refused = |error: crate::server::guard::Forbidden| ProxyError::ForbiddenOrigin(error.to_string());
         self.settings.guard.check(parts, ends.local.ip().to_canonical()).map_err(refused)?;
         if self.common.drain.is_cancelled() {
@@ -315,6 +321,10 @@ impl Proxy {
 fn answer(mut response: Response<Answer>) -> Response<Payload> {
     let version = response.version();
     headers::scrub(response.headers_mut(), version);
+    // A length beside `Transfer-Encoding` is not the body's. RFC 9112 §6.3.
+    if !response.body().is_end_stream() && response.body().size_hint().exact().is_none() {
+        response.headers_mut().remove(CONTENT_LENGTH);
+    }
     // An HTTP/1.0 upstream is no reason to speak HTTP/1.0 to the caller.
     *response.version_mut() = Version::HTTP_11;
     response.map(Payload::Upstream)

@@ -219,9 +219,21 @@ impl Replay {
         });
         let whole = kept.whole.clone().unwrap_or_default();
         Some(match kept.trailers.clone() {
-            Some(trailers) => Body::stream(Full::new(whole).with_trailers(std::future::ready(Some(Ok(trailers))))),
+            Some(trailers) => Body::stream(Chunked(Full::new(whole).with_trailers(std::future::ready(Some(Ok(trailers)))))),
             None => full(whole),
         })
+    }
+}
+
+/// A body that keeps its length to itself: trailers only go with one in chunks.
+struct Chunked<B>(B);
+
+impl<B: HttpBody + Unpin> HttpBody for Chunked<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        Pin::new(&mut self.0).poll_frame(cx)
     }
 }
 

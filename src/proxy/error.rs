@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
+use http::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderName, HeaderValue, Response, StatusCode};
 use serde_json::json;
 
@@ -29,6 +29,9 @@ pub enum ProxyError {
     /// The target is longer than `max_uri`.
     #[error("the request's target is longer than the {0} bytes that this proxy takes")]
     UriTooLong(usize),
+    /// A transfer coding that is not "chunked".
+    #[error("the request's body comes in another transfer coding than chunked")]
+    UnsupportedCoding,
     /// CONNECT or TRACE.
     #[error("this method is not carried; soproxy is no forward proxy: send plain requests for /{{contextId}}/api/… to it")]
     MethodNotAllowed,
@@ -71,7 +74,7 @@ pub enum ProxyError {
 
 impl ProxyError {
     /// Every code with its status, as README lists them.
-    pub const TABLE: [(&'static str, u16); 14] = [
+    pub const TABLE: [(&'static str, u16); 15] = [
         ("bad_target", 400),
         ("body_incomplete", 400),
         ("forbidden_origin", 403),
@@ -80,6 +83,7 @@ impl ProxyError {
         ("body_timeout", 408),
         ("body_too_large", 413),
         ("uri_too_long", 414),
+        ("unsupported_coding", 501),
         ("upstream_unreachable", 502),
         ("overloaded", 503),
         ("shutting_down", 503),
@@ -94,6 +98,7 @@ impl ProxyError {
             ProxyError::UnknownTenant => "unknown_tenant",
             ProxyError::BadTarget(_) => "bad_target",
             ProxyError::UriTooLong(_) => "uri_too_long",
+            ProxyError::UnsupportedCoding => "unsupported_coding",
             ProxyError::MethodNotAllowed => "method_not_allowed",
             ProxyError::BodyTooLarge(_) => "body_too_large",
             ProxyError::BodyIncomplete => "body_incomplete",
@@ -120,6 +125,7 @@ impl ProxyError {
             ProxyError::UnknownTenant => "Unknown tenant",
             ProxyError::BadTarget(_) => "Target not carried",
             ProxyError::UriTooLong(_) => "Target too long",
+            ProxyError::UnsupportedCoding => "Transfer coding not supported",
             ProxyError::MethodNotAllowed => "Method not allowed",
             ProxyError::BodyTooLarge(_) => "Body too large",
             ProxyError::BodyIncomplete => "Body incomplete",
@@ -168,6 +174,10 @@ impl ProxyError {
             // Whole seconds, rounded up: earlier would be too early.
             headers.insert(RETRY_AFTER, HeaderValue::from(wait.as_secs_f64().ceil().max(1.0) as u64));
         }
+        if *self == ProxyError::UnsupportedCoding {
+            // Where this request ends is for the next one to guess: there shall be no next one.
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        }
         if *self == ProxyError::MethodNotAllowed {
             headers.insert(ALLOW, ALLOWED);
         }
@@ -201,6 +211,7 @@ mod tests {
         let all = [
             ProxyError::UnknownTenant,
             ProxyError::UriTooLong(1),
+            ProxyError::UnsupportedCoding,
             ProxyError::BodyTimeout(Duration::ZERO),
             ProxyError::TooManyConnections,
             ProxyError::BadTarget(""),

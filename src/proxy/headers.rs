@@ -4,10 +4,13 @@
 //! `Connection: authorization`, make ours disappear), and inject last.
 
 use http::Version;
-use http::header::{ALT_SVC, AUTHORIZATION, CONNECTION, COOKIE, Entry, HeaderMap, HeaderName, HeaderValue, SET_COOKIE, TE, UPGRADE, VIA};
+use http::header::{ALT_SVC, AUTHORIZATION, CONNECTION, COOKIE, Entry, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER, SET_COOKIE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, VIA};
 
 use super::error::ERROR_HEADER;
 use crate::ticket::Ticket;
+
+/// Names a request in the log and to its caller.
+pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Carries the client secret. Protocol §6.1.
 pub const SO_APP_TOKEN: HeaderName = HeaderName::from_static("so-apptoken");
@@ -147,14 +150,21 @@ pub fn upgrade(headers: &HeaderMap) -> Option<HeaderValue> {
     (asked && !protocol.as_bytes().split(|&byte| byte == b',').any(http)).then(|| protocol.clone())
 }
 
+/// Whether a body, if there is one, came as it was meant: in chunks and in no other transfer coding, once. RFC 9112 §6.1.
+pub fn is_plainly_chunked(headers: &HeaderMap) -> bool {
+    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+    match (codings.next(), codings.next()) {
+        (None, _) => true,
+        (Some(only), None) => only.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked"),
+        _ => false,
+    }
+}
+
 /// Removes from trailers what is not theirs to say: framing, routing, credentials. RFC 9110 §6.5.1.
 pub fn scrub_trailers(trailers: &mut HeaderMap) {
+    const OTHERS: [HeaderName; 8] = [TRAILER, SET_COOKIE, COOKIE, VIA, ALT_SVC, RETRY_AFTER, ERROR_HEADER, REQUEST_ID];
     let theirs = |name: &HeaderName| {
-        kind(name.as_str()) == Kind::EndToEnd
-            && !matches!(
-                name.as_str(),
-                "content-length" | "content-encoding" | "content-type" | "content-range" | "trailer" | "set-cookie" | "cookie" | "via"
-            )
+        kind(name.as_str()) == Kind::EndToEnd && !name.as_str().starts_with("content-") && !OTHERS.contains(name)
     };
     let unwanted: Vec<HeaderName> = trailers.keys().filter(|name| !theirs(name)).cloned().collect();
     for name in unwanted {

@@ -9,6 +9,7 @@ use std::task::{Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::header::{CONNECTION, HeaderValue};
 use http::{Request, Response, StatusCode, Version};
 use http_body::Body as HttpBody;
 use hyper::body::Incoming;
@@ -133,6 +134,10 @@ where
             loop {
                 if let Poll::Ready(ended) = Pin::new(&mut *http).poll(cx) {
                     return Poll::Ready(End::Closed(ended));
+                }
+                // hyper, told to expect half-closes, would wait for the rest of a head.
+                if vitals.phase() == Phase::Head && vitals.ended.load(Ordering::Relaxed) {
+                    return Poll::Ready(End::Dropped);
                 }
                 match vitals.order() {
                     Order::Abort => return Poll::Ready(End::Dropped),
@@ -284,7 +289,8 @@ fn answering<H: Handler>(
     Books(move |request: Request<Incoming>| {
         let (handler, vitals) = (handler.clone(), vitals.clone());
         let ongoing = vitals.begin();
-        vitals.close_delimited.store(request.version() < Version::HTTP_11, Ordering::Relaxed);
+        let old = request.version() < Version::HTTP_11;
+        vitals.close_delimited.store(old, Ordering::Relaxed);
         let request = Box::new(request.map(|body| Inbound::new(body, &vitals)));
         async move {
             let mut response = handler.handle(request, ends).await;
@@ -292,6 +298,10 @@ fn answering<H: Handler>(
                 && let Some(tunnel) = response.extensions_mut().remove::<TunnelTo>()
             {
                 *vitals.tunnel.lock().unwrap_or_else(PoisonError::into_inner) = tunnel.take();
+            }
+            if old && response.body().size_hint().exact().is_none() {
+                // The end of the connection is the end of the body.
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
             Ok(response.map(|body| Outbound { body, _ongoing: ongoing }))
         }

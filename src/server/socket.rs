@@ -92,6 +92,8 @@ impl AsyncRead for Socket {
         let read = ready!(read);
         if buffer.filled().len() > before {
             self.vitals.received();
+        } else {
+            self.vitals.ended.store(true, Ordering::Relaxed);
         }
         Poll::Ready(read)
     }

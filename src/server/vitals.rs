@@ -47,6 +47,8 @@ pub struct Vitals {
     pub close_delimited: AtomicBool,
     /// A request's body was not read to its end.
     pub unread: AtomicBool,
+    /// The caller sends nothing more.
+    pub ended: AtomicBool,
     /// Nothing waits to be written.
     pub flushed: AtomicBool,
     /// What the connection becomes once hyper is done with it.
@@ -66,6 +68,7 @@ impl Vitals {
             multiplexed: AtomicBool::new(false),
             close_delimited: AtomicBool::new(false),
             unread: AtomicBool::new(false),
+            ended: AtomicBool::new(false),
             flushed: AtomicBool::new(true),
             tunnel: Mutex::default(),
             phase: AtomicU8::new(Phase::Head as u8),

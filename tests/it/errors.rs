@@ -52,6 +52,8 @@ async fn one_of_each() -> BTreeMap<String, Message> {
     answers.push(overloaded().await);
     answers.push(too_many_connections().await);
     answers.push(uri_too_long().await);
+    let gzipped = format!("POST /{TENANT}/api/v1 HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: gzip, chunked\r\n\r\n");
+    answers.push(ask(bench.proxy, gzipped).await);
     answers.push(body_timeout().await);
     answers.push(body_incomplete().await);
     answers.push(shutting_down(&bench).await);

@@ -118,7 +118,8 @@ async fn no_post_arrives_twice_at_an_upstream_that_closes_at_any_moment() {
             served += usize::from(answer.status() == 200);
         }
     }
-    assert!(served > 100, "only {served} of 400 were served");
+    // How many are lost depends on the moments; that most are not shows that the pool works.
+    assert!(served > 200, "only {served} of 400 were served");
     assert!(seen.lock().unwrap().values().all(|&times| times == 1));
 }
 
