@@ -179,8 +179,8 @@ async fn an_idle_tunnel_is_closed_and_a_busy_one_is_not() {
     let (mut idle, mut idle_up) = tunnel(&bench, &stage).await;
     let (mut busy, mut busy_up) = tunnel(&bench, &stage).await;
     // One direction is enough.
-    for _ in 0..8 {
-        tokio::time::sleep(Duration::from_millis(100)).await;
+    for _ in 0..7 {
+        tokio::time::sleep(Duration::from_millis(80)).await;
         assert_carries(&mut busy_up, &mut busy, "x").await;
     }
     tokio::join!(idle.end(), idle_up.end());
