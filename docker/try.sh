@@ -87,7 +87,7 @@ build() {
     # The docker format, because OCI's has no HEALTHCHECK.
     store build --isolation chroot --format docker --pull-never --file "$repo/docker/Dockerfile" --tag "$IMAGE" \
         --volume "$work/cargo-home:/usr/local/cargo" \
-        --build-arg BUILD_IMAGE="$BASE" --build-arg CARGO_PROFILE_RELEASE_LTO="$LTO" \
+        --build-arg BUILD_IMAGE="$BASE" --build-arg CARGO_PROFILE_RELEASE_LTO="$LTO" --build-arg PGO=0 \
         --build-arg VERSION="$(cargo pkgid | sed 's/.*[#@]//')" \
         --build-arg REVISION="$(git -C "$repo" describe --always --dirty 2>/dev/null || echo unknown)" \
         "$repo" >"$work/build.log" 2>&1 || { tail -n 40 "$work/build.log" >&2; fail 'the build failed'; }
