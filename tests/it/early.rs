@@ -1,7 +1,7 @@
 //! Answers that come before the request has ended: they arrive whole, and that upstream connection is not used again.
 
 use crate::bench::{Bench, Setup, TENANT};
-use crate::peer::Stage;
+use crate::peer::{Stage, settled};
 use crate::wire::{OK, Wire, begin, request};
 
 /// More than `upstream.replay_limit`, and more than sockets hold.
@@ -31,7 +31,7 @@ async fn upload(wire: &mut Wire, chunked: bool, size: usize) -> bool {
 #[tokio::test]
 async fn an_early_answer_arrives_whole_although_the_caller_goes_on_for_a_while() {
     let stage = Stage::new().await;
-    let bench = Setup::new().api_at(stage.address).start().await;
+    let bench = Setup::new().api_at(stage.address).set("listen.workers", "1").start().await;
     let long = "y".repeat(100_000);
     for (status, closes) in
         [("413 Content Too Large", true), ("413 Content Too Large", false), ("401 Unauthorized", false), ("200 OK", false)]
@@ -60,6 +60,8 @@ async fn an_early_answer_arrives_whole_although_the_caller_goes_on_for_a_while()
             let (mut second, _) = stage.request().await;
             second.say(OK).await;
             assert_eq!(next.answer().await.status(), 200, "{what}");
+            drop(second);
+            settled().await;
         }
     }
 }

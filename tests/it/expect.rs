@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::bench::{Setup, TENANT};
-use crate::peer::Stage;
+use crate::peer::{Stage, settled};
 use crate::wire::{Message, OK, Wire, recorder, request};
 
 const CONTINUE: &str = "HTTP/1.1 100 Continue\r\n\r\n";
@@ -45,13 +45,14 @@ async fn the_caller_is_told_to_go_on_when_upstream_says_so() {
         up.say(OK).await;
         assert_eq!(wire.answer().await.status(), 200);
         drop(up);
+        settled().await;
     }
 }
 
 #[tokio::test]
 async fn a_final_answer_comes_instead_and_the_body_is_never_asked_for() {
     let stage = Stage::new().await;
-    let bench = Setup::new().api_at(stage.address).start().await;
+    let bench = Setup::new().api_at(stage.address).set("listen.workers", "1").start().await;
     for status in ["401 Unauthorized", "413 Content Too Large", "417 Expectation Failed", "200 OK"] {
         let mut wire = Wire::to(bench.proxy).await;
         wire.say(put("Content-Length: 4")).await;
@@ -68,6 +69,8 @@ async fn a_final_answer_comes_instead_and_the_body_is_never_asked_for() {
         second.say(OK).await;
         assert_eq!(next.answer().await.status(), 200, "{status}");
         assert_eq!(up.rest().await, "", "{status}: no byte of a body was sent, nor another request");
+        drop(second);
+        settled().await;
     }
 }
 

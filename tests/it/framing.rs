@@ -1,7 +1,7 @@
 //! What a message is made of passes as it is: methods, names and bytes of headers, status lines, lengths, encoded bodies.
 
 use crate::bench::{Bench, Setup};
-use crate::peer::{Peer, Stage};
+use crate::peer::{Peer, Stage, settled};
 use crate::wire::{Message, OK, Seen, Wire, begin, recorder, request};
 
 /// A header's lines as they were spelled.
@@ -181,6 +181,8 @@ async fn encoded_bodies_are_left_alone() {
                 assert_eq!(message.one("transfer-encoding"), chunked.then_some("chunked"));
             }
             assert_eq!((seen.one("accept-encoding"), answer.one("content-md5")), (Some(coding), Some("x")));
+            drop(up);
+            settled().await;
         }
     }
 }
@@ -245,5 +247,6 @@ async fn an_answer_has_one_framing_whatever_upstream_claims() {
         } else {
             assert_eq!((answer.status(), answer.error()), (502, Some("upstream_unreachable")), "{framing}");
         }
+        settled().await;
     }
 }

@@ -4,7 +4,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::time::{Duration, timeout};
 
 use crate::bench::{Bench, Setup, TENANT};
-use crate::peer::Stage;
+use crate::peer::{Stage, settled};
 use crate::wire::{End, OK, Wire, begin, request};
 
 #[tokio::test]
@@ -30,6 +30,7 @@ async fn a_caller_that_has_nothing_more_to_say_gets_its_answer() {
             assert!(rest.contains("rest!") && (version == "1.0" || !first.contains("chunked") || rest.ends_with("0\r\n\r\n")), "{rest:?}");
             assert_eq!(wire.end().await, End::Closed, "there is nobody to wait for");
             drop(up);
+            settled().await;
         }
     }
 }

@@ -118,6 +118,12 @@ impl Stage {
     }
 }
 
+/// No event tells that a connection lies in the pool again, or that the end which upstream put to it has come. Both take no
+/// time to speak of, but for the next request they may come too late.
+pub async fn settled() {
+    tokio::time::sleep(Duration::from_millis(20)).await;
+}
+
 /// An address where connecting leads nowhere: a listener whose queue is full, so that it answers nobody.
 pub struct Deaf {
     pub address: SocketAddr,

@@ -6,7 +6,7 @@ use tokio::time::sleep;
 
 use crate::bench::{Bench, Setup, TENANT};
 use crate::binary::Home;
-use crate::peer::{Deaf, Stage};
+use crate::peer::{Deaf, Stage, settled};
 use crate::wire::{End, Message, OK, Wire, begin, request};
 
 /// A proxy with one pool, and a caller.
@@ -40,11 +40,6 @@ async fn fresh(wire: &mut Wire, stage: &Stage) -> Wire {
     up.say(OK).await;
     assert_eq!(wire.answer().await.text(), "ok");
     up
-}
-
-/// No event tells that a connection lies in the pool again, or that its end has come; both take no time to speak of.
-async fn settled() {
-    sleep(Duration::from_millis(30)).await;
 }
 
 #[tokio::test]
@@ -155,7 +150,7 @@ async fn an_old_connection_is_not_used_again() {
 async fn a_connection_that_upstream_closed_meanwhile_is_left_without_a_word() {
     let (bench, stage, mut wire) = staged(&[]).await;
     let mut up = fresh(&mut wire, &stage).await;
-    for round in 0..20 {
+    for round in 0..10 {
         if round % 2 == 0 {
             drop(up)
         } else {
@@ -187,8 +182,10 @@ async fn what_upstream_says_unasked_is_nobodys_answer() {
             if closes {
                 up.finish().await;
             }
-            fresh(&mut wire, &stage).await;
+            settled().await;
+            drop(fresh(&mut wire, &stage).await);
             assert_eq!(up.rest().await, "", "{said:?}");
+            settled().await;
         }
     }
 }
@@ -205,8 +202,10 @@ async fn bytes_behind_an_answer_end_its_connection() {
         let (mut up, _) = stage.request().await;
         up.say(&answer).await;
         assert!(wire.answer().await.status() < 300);
-        fresh(&mut wire, &stage).await;
+        settled().await;
+        drop(fresh(&mut wire, &stage).await);
         assert_eq!(up.rest().await, "", "{answer:?}");
+        settled().await;
     }
 }
 
@@ -219,8 +218,9 @@ async fn a_connection_that_upstream_announces_the_end_of_is_not_used_again() {
         up.say(format!("HTTP/1.1 200 OK\r\n{announcement}\r\nContent-Length: 2\r\n\r\nok")).await;
         let answer = wire.answer().await;
         assert!(answer.complete && answer.one("connection").is_none(), "the caller's connection is another one: {answer:?}");
-        fresh(&mut wire, &stage).await;
+        drop(fresh(&mut wire, &stage).await);
         assert_eq!(up.rest().await, "");
+        settled().await;
     }
 }
 

@@ -19,7 +19,7 @@ use tokio_rustls::server::TlsStream;
 
 use crate::bench::{Bench, Setup, TENANT};
 use crate::h2::{self, Feed};
-use crate::peer::{Peer, Stage};
+use crate::peer::{Peer, Stage, settled};
 use crate::tls::acceptor;
 use crate::wire::{OK, Wire, begin, request};
 
@@ -76,6 +76,7 @@ async fn a_secured_connection_is_kept_and_left_when_upstream_has_closed_it() {
         }
         // In good order: `close_notify`, then the end.
         up.finish().await;
+        settled().await;
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use soproxy::sandbox::demo;
 
 use crate::bench::{Bench, Setup, TENANT};
-use crate::peer::Stage;
+use crate::peer::{Stage, settled};
 use crate::wire::{End, Message, OK, Wire, begin, recorder, request};
 
 const WISH: &str = "Connection: keep-alive, Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
@@ -119,6 +119,8 @@ async fn a_refused_upgrade_is_an_ordinary_answer() {
         other.say(OK).await;
         assert_eq!(wire.answer().await.text(), "ok");
         assert_eq!(up.rest().await, "");
+        drop(other);
+        settled().await;
     }
 }
 
