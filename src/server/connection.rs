@@ -300,6 +300,10 @@ fn answering<H: Handler>(
             {
                 *vitals.tunnel.lock().unwrap_or_else(PoisonError::into_inner) = tunnel.take();
             }
+            if vitals.unread.load(Ordering::Relaxed) && !vitals.multiplexed.load(Ordering::Relaxed) {
+                // An early answer: hyper will not look for another request behind a body that was not read.
+                response.headers_mut().entry(CONNECTION).or_insert(HeaderValue::from_static("close"));
+            }
             if old && response.body().size_hint().exact().is_none() {
                 // The end of the connection is the end of the body.
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
