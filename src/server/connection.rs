@@ -180,8 +180,9 @@ where
             // On the heap: most connections never come here at the same time.
             End::Closed(ended) => return Box::pin(close(socket, read_buf, ended, vitals)).await,
             End::HeadTimeout => {
-                let mut stream = socket.into_stream();
-                let _ = stream.write_all(TIMEOUT).await;
+                let stream = socket.into_stream();
+                // If it cannot be said at once, it is not said.
+                let _ = stream.try_write(TIMEOUT);
                 return Box::pin(linger(stream, vitals)).await;
             }
             End::Dropped => return,

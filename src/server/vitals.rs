@@ -111,7 +111,12 @@ impl Vitals {
     pub fn rest(&self) {
         self.enter(Phase::Idle);
         let multiplexed = self.multiplexed.load(Ordering::Relaxed);
-        self.alarm.set(if multiplexed { self.limits.idle } else { PARK.min(self.limits.idle) });
+        self.alarm.set(match self.flushed.load(Ordering::Relaxed) {
+            // The end of the answer still waits for a caller that takes its time.
+            false => self.limits.body,
+            true if multiplexed => self.limits.idle,
+            true => PARK.min(self.limits.idle),
+        });
     }
 
     /// A caller takes nothing of its answer.
