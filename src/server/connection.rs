@@ -301,8 +301,8 @@ fn answering<H: Handler>(
             {
                 *vitals.tunnel.lock().unwrap_or_else(PoisonError::into_inner) = tunnel.take();
             }
-            if vitals.unread.load(Ordering::Relaxed) && !vitals.multiplexed.load(Ordering::Relaxed) {
-                // An early answer: hyper will not look for another request behind a body that was not read.
+            if vitals.abandoned.load(Ordering::Relaxed) && !vitals.multiplexed.load(Ordering::Relaxed) {
+                // Nobody will read the rest of the request's body, and behind it hyper does not look for another request.
                 response.headers_mut().entry(CONNECTION).or_insert(HeaderValue::from_static("close"));
             }
             if old && response.body().size_hint().exact().is_none() {

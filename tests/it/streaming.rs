@@ -203,7 +203,8 @@ async fn a_slow_reader_slows_the_upstream_down_instead_of_filling_memory() {
 async fn a_caller_that_pauses_before_the_end_of_its_answer_gets_all_of_it() {
     let pauses = [300_000, 600_000, 1_000_000, 3_000_000, 6_000_000].map(|size: usize| async move {
         let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {size}\r\n\r\n{}", "x".repeat(size));
-        let bench = Setup::new().api_at(Peer::answering(answer).await.address).start().await;
+        let peer = Peer::answering(answer).await;
+        let bench = Setup::new().api_at(peer.address).start().await;
         let socket = tokio::net::TcpSocket::new_v4().unwrap();
         socket.set_recv_buffer_size(4096).unwrap();
         let mut wire = Wire::of(socket.connect(bench.proxy).await.unwrap());
