@@ -61,7 +61,7 @@ def tls_origin(directory):
     key, crt = os.path.join(directory, "origin.key"), os.path.join(directory, "origin.crt")
     subprocess.run(
         ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]
-        + ["-subj", "/CN=training", "-addext", "subjectAltName=DNS:localhost", "-keyout", key, "-out", crt],
+        + ["-subj", "/CN=training", "-addext", "subjectAltName=DNS:localhost", "-addext", "basicConstraints=critical,CA:FALSE", "-keyout", key, "-out", crt],
         check=True,
         capture_output=True,
     )

@@ -138,7 +138,7 @@ async fn serve(config: Config, file: Option<PathBuf>, started: impl FnOnce(&App)
     let tenants = config.tenants.len();
     let json = config.log.json;
     let access_log = log::wants_access().then(|| log::AccessLog::start(config.listen.threads(), json, std::io::stderr())).transpose()?;
-    let app = App::build(config, Clock::system(), access_log).await?;
+    let app = App::build(config, Clock::system(), access_log.clone()).await?;
     shutdown::on_signals(app.stop())?;
     if let Some(file) = file {
         let live = app.live();
@@ -147,6 +147,9 @@ async fn serve(config: Config, file: Option<PathBuf>, started: impl FnOnce(&App)
     tracing::info!(addresses = ?app.addresses(), admin = ?app.admin_addresses(), tenants, "soproxy {} serves", env!("CARGO_PKG_VERSION"));
     started(&app)?;
     app.run().await;
+    if let Some(access_log) = access_log {
+        access_log.finish();
+    }
     Ok(ExitCode::SUCCESS)
 }
 

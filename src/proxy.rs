@@ -3,32 +3,33 @@
 //! The order of the steps is the security argument: refuse browsers, refuse what is ambiguous, match the tenant, strip,
 //! get the ticket, choose the target from the ticket, inject, send, scrub.
 
+mod account;
 pub mod body;
 pub mod error;
 pub mod headers;
 pub mod route;
 pub mod target;
+mod twice;
 
-use std::cell::Cell;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Poll};
+use std::task::Poll;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, UPGRADE};
+use http::header::{CONNECTION, EXPECT, UPGRADE};
 use http::request::Parts;
-use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version};
-use http_body::{Body as HttpBody, Frame, SizeHint};
-use tokio::time::Sleep;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version};
+use http_body::Body as HttpBody;
 use tokio_util::sync::CancellationToken;
 
-use self::body::{Admitted, Replay};
+use self::account::{Account, Payload};
+pub use self::account::{InFlight, Recorded};
+use self::body::Admitted;
 use self::error::ProxyError;
 use self::headers::REQUEST_ID;
 use self::route::Routes;
-use crate::body::{Body, BoxError};
+use self::twice::{Kept, Outgoing, Twice};
+use crate::body::Body;
 use crate::clock::Clock;
 use crate::log::{AccessLog, AccessRecord};
 use crate::metrics::{Cause, Metrics};
@@ -63,36 +64,6 @@ pub struct Common {
     pub access_log: Option<Arc<AccessLog>>,
     /// What is counted.
     pub metrics: Arc<Metrics>,
-}
-
-/// How many requests are in flight, and how many may be.
-#[derive(Debug)]
-pub struct InFlight {
-    now: AtomicUsize,
-    most: usize,
-}
-
-impl InFlight {
-    /// None yet.
-    pub fn new(most: usize) -> InFlight {
-        InFlight { now: AtomicUsize::new(0), most }
-    }
-
-    /// One more, until what is given back is dropped; `None` when there are too many.
-    fn enter(self: &Arc<InFlight>) -> Option<Flight> {
-        let flight = Flight(self.clone());
-        (self.now.fetch_add(1, Ordering::Relaxed) < self.most).then_some(flight)
-    }
-}
-
-/// A place among the requests in flight.
-#[derive(Debug)]
-struct Flight(Arc<InFlight>);
-
-impl Drop for Flight {
-    fn drop(&mut self) {
-        self.0.now.fetch_sub(1, Ordering::Relaxed);
-    }
 }
 
 /// The settings of the pipeline.
@@ -341,116 +312,6 @@ fn switching(mut head: Response<()>, tunnel: upstream::Tunnel) -> Response<Paylo
     head.map(|()| Payload::Tunnel(tunnel))
 }
 
-/// What is sent upstream, but for the ticket and the body: it may have to be sent twice.
-struct Outgoing<'a> {
-    tenant: &'a Tenant,
-    rest: &'a str,
-    parts: &'a Parts,
-    /// The headers, and how the caller spelled their names: for the first sending.
-    first: Option<(HeaderMap, Extensions)>,
-    /// The headers for the others; they do without the spelling.
-    kept: Kept,
-    upgrade: bool,
-}
-
-impl Outgoing<'_> {
-    /// The ticket and the target come from one hand: a ticket cannot go to another host than the one it belongs to.
-    fn with(&mut self, ticket: &Ticket, body: Body) -> Result<Request<Body>, UpstreamError> {
-        let unfit = |error: ProxyError| UpstreamError::Unreachable(error.to_string());
-        let mut request = Request::new(body);
-        *request.method_mut() = self.parts.method.clone();
-        // Only CONNECT's target has no path, and that was refused.
-        let whole = self.parts.uri.path_and_query().ok_or_else(|| UpstreamError::Unreachable("no path".to_owned()))?;
-        *request.uri_mut() = target::upstream_target(&ticket.base, whole, self.rest).map_err(unfit)?.into();
-        match self.first.take() {
-            Some((headers, spelling)) => {
-                self.kept.keep(&headers);
-                *request.headers_mut() = headers;
-                *request.extensions_mut() = spelling;
-            }
-            None => *request.headers_mut() = self.kept.headers(),
-        }
-        // IIS wants a length from these methods even when there is no body; HTTP/2 callers need not give one.
-        let wants_length = matches!(self.parts.method, Method::POST | Method::PUT | Method::PATCH);
-        if wants_length && request.body().is_end_stream() {
-            request.headers_mut().entry(CONTENT_LENGTH).or_insert(HeaderValue::from_static("0"));
-        }
-        headers::inject(request.headers_mut(), self.parts.version, ticket, &self.tenant.app_token);
-        Ok(request)
-    }
-}
-
-/// Headers that may be needed once more. They are rarely, so what keeps them is cheap: a list that threads reuse.
-#[derive(Default)]
-struct Kept(Vec<(HeaderName, HeaderValue)>);
-
-thread_local! {
-    static SPARE: Cell<Vec<(HeaderName, HeaderValue)>> = const { Cell::new(Vec::new()) };
-}
-
-impl Kept {
-    fn keep(&mut self, headers: &HeaderMap) {
-        self.0 = SPARE.take();
-        self.0.extend(headers.iter().map(|(name, value)| (name.clone(), value.clone())));
-    }
-
-    fn headers(&self) -> HeaderMap {
-        let mut headers = HeaderMap::with_capacity(self.0.len());
-        for (name, value) in &self.0 {
-            headers.append(name, value.clone());
-        }
-        headers
-    }
-}
-
-impl Drop for Kept {
-    fn drop(&mut self) {
-        let mut list = std::mem::take(&mut self.0);
-        list.clear();
-        if list.capacity() <= 256 {
-            SPARE.set(list);
-        }
-    }
-}
-
-/// What is ever sent twice, and the only place where that is decided: each cause at most once per request, and only with a
-/// body that can be sent again. README's table says the same.
-struct Twice<'a> {
-    replay: Option<Replay>,
-    metrics: &'a Metrics,
-    lost: bool,
-    refused: bool,
-}
-
-impl<'a> Twice<'a> {
-    fn new(replay: Option<Replay>, metrics: &'a Metrics) -> Twice<'a> {
-        Twice { replay, metrics, lost: false, refused: false }
-    }
-
-    /// Whether this was a cause before.
-    fn was(&self, cause: Cause) -> bool {
-        match cause {
-            Cause::ConnectionLost => self.lost,
-            Cause::TicketRefused => self.refused,
-        }
-    }
-
-    /// The body to send once more; `None` when it must not or cannot be sent.
-    async fn again(&mut self, cause: Cause, record: &mut AccessRecord) -> Option<Body> {
-        if self.was(cause) {
-            return None;
-        }
-        let body = self.replay.as_ref()?.body().await?;
-        match cause {
-            Cause::ConnectionLost => self.lost = true,
-            Cause::TicketRefused => self.refused = true,
-        }
-        self.metrics.sent_twice(cause);
-        record.sent_twice = Some(cause.name());
-        Some(body)
-    }
-}
-
 /// Waits for a ticket, and notes how long it took.
 async fn waited(
     ticket: impl Future<Output = Result<Arc<Ticket>, Unavailable>>,
@@ -493,111 +354,4 @@ fn forwarded(parts: &Parts, ends: Ends) -> Vec<(HeaderName, HeaderValue)> {
         lines.push((HeaderName::from_static("x-forwarded-host"), host));
     }
     lines
-}
-
-/// A request's record and its place among the requests in flight, to the end.
-struct Account {
-    record: AccessRecord,
-    metrics: Arc<Metrics>,
-    flight: Option<Flight>,
-}
-
-impl Account {
-    /// A tunnel has ended.
-    fn close(mut self, to_caller: u64, to_upstream: u64) {
-        self.record.bytes = to_caller;
-        self.record.received = Some(to_upstream);
-        self.record.complete = true;
-    }
-}
-
-impl Drop for Account {
-    fn drop(&mut self) {
-        let record = &self.record;
-        self.metrics.request(record.status, record.error, record.bytes, record.elapsed());
-    }
-}
-
-/// Where an answer's body comes from.
-enum Payload {
-    Own(Body),
-    Upstream(Answer),
-    /// What follows is no body.
-    Tunnel(upstream::Tunnel),
-}
-
-impl HttpBody for Payload {
-    type Data = Bytes;
-    type Error = BoxError;
-
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        match &mut *self {
-            Payload::Own(body) => Pin::new(body).poll_frame(cx),
-            Payload::Upstream(body) => Pin::new(body).poll_frame(cx),
-            Payload::Tunnel(_) => Poll::Ready(None),
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        match self {
-            Payload::Own(body) => body.is_end_stream(),
-            Payload::Upstream(body) => body.is_end_stream(),
-            Payload::Tunnel(_) => true,
-        }
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        match self {
-            Payload::Own(body) => body.size_hint(),
-            Payload::Upstream(body) => body.size_hint(),
-            Payload::Tunnel(_) => SizeHint::with_exact(0),
-        }
-    }
-}
-
-/// An answer's body; the request's account is closed when it has ended.
-pub struct Recorded {
-    payload: Payload,
-    account: Option<Account>,
-    /// What is left of the time for the whole request.
-    limit: Option<(Pin<Box<Sleep>>, Duration)>,
-}
-
-impl HttpBody for Recorded {
-    type Data = Bytes;
-    type Error = BoxError;
-
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let mut polled = Pin::new(&mut self.payload).poll_frame(cx);
-        if polled.is_pending()
-            && let Some((sleep, total)) = &mut self.limit
-            && sleep.as_mut().poll(cx).is_ready()
-        {
-            polled = Poll::Ready(Some(Err(format!("not whole within {total:?}").into())));
-        }
-        let ended = self.payload.is_end_stream();
-        if let Some(Account { record, .. }) = &mut self.account {
-            match &mut polled {
-                Poll::Ready(Some(Ok(frame))) => {
-                    record.bytes += frame.data_ref().map_or(0, |data| data.len() as u64);
-                    if let Some(trailers) = frame.trailers_mut() {
-                        headers::scrub_trailers(trailers);
-                    }
-                    record.complete = ended || frame.is_trailers();
-                }
-                Poll::Ready(Some(Err(error))) => record.cause = Some(crate::body::chain(&**error)),
-                Poll::Ready(None) => record.complete = true,
-                Poll::Pending => {}
-            }
-        }
-        polled
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.payload.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.payload.size_hint()
-    }
 }

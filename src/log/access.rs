@@ -4,7 +4,7 @@
 use std::io::Write;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::Thread;
+use std::thread::{JoinHandle, Thread};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use http::uri::PathAndQuery;
@@ -20,15 +20,24 @@ const DELAY: Duration = Duration::from_millis(40);
 /// What may wait per worker; when nobody reads the log, lines beyond it are dropped and counted.
 const ROOM: usize = 1 << 20;
 
-/// Where access records go.
+/// Where access records go. What is there when it is dropped, or finished, is still written.
 #[derive(Debug)]
 pub struct AccessLog {
-    lines: Shards<Mutex<Lines>>,
     json: bool,
+    shared: Arc<Shared>,
+    writer: Mutex<Option<JoinHandle<()>>>,
+    thread: Thread,
+}
+
+/// What the writing thread sees.
+#[derive(Debug)]
+struct Shared {
+    lines: Shards<Mutex<Lines>>,
     /// Something waits to be written.
     pending: AtomicBool,
+    /// Nothing more will come.
+    finished: AtomicBool,
     dropped: AtomicU64,
-    writer: Thread,
 }
 
 #[derive(Debug, Default)]
@@ -43,69 +52,84 @@ struct Lines {
 impl AccessLog {
     /// Writes to `sink` from a thread of its own, as text or as JSON.
     pub fn start(workers: usize, json: bool, sink: impl Write + Send + 'static) -> std::io::Result<Arc<AccessLog>> {
-        let (give, take) = std::sync::mpsc::channel::<std::sync::Weak<AccessLog>>();
-        let thread = std::thread::Builder::new().name("access-log".to_owned()).spawn(move || {
-            if let Ok(log) = take.recv() {
-                write_until_dropped(&log, sink);
-            }
-        })?;
-        let log = Arc::new(AccessLog {
+        let shared = Arc::new(Shared {
             lines: Shards::new(workers, Mutex::default),
-            json,
             pending: AtomicBool::new(false),
+            finished: AtomicBool::new(false),
             dropped: AtomicU64::new(0),
-            writer: thread.thread().clone(),
         });
-        // The thread waits for it.
-        let _ = give.send(Arc::downgrade(&log));
-        Ok(log)
+        let writing = shared.clone();
+        let writer = std::thread::Builder::new().name("access-log".to_owned()).spawn(move || writing.write_to(sink))?;
+        let thread = writer.thread().clone();
+        Ok(Arc::new(AccessLog { json, shared, writer: Mutex::new(Some(writer)), thread }))
     }
 
     fn add(&self, record: &AccessRecord) {
+        let shared = &*self.shared;
         {
-            let mut lines = lock(self.lines.here());
+            let mut lines = lock(shared.lines.here());
             if lines.bytes.len() > ROOM {
-                self.dropped.fetch_add(1, Ordering::Relaxed);
+                shared.dropped.fetch_add(1, Ordering::Relaxed);
                 return;
             }
             lines.add(record, self.json);
         }
-        if !self.pending.load(Ordering::Relaxed) && !self.pending.swap(true, Ordering::Relaxed) {
-            self.writer.unpark();
+        if !shared.pending.load(Ordering::Relaxed) && !shared.pending.swap(true, Ordering::Release) {
+            self.thread.unpark();
         }
     }
 
-    /// Everything that waits.
-    fn take(&self) -> Vec<Vec<u8>> {
-        self.pending.store(false, Ordering::Relaxed);
-        self.lines.iter().map(|lines| std::mem::take(&mut lock(lines).bytes)).filter(|bytes| !bytes.is_empty()).collect()
+    /// Writes what waits, and returns when that is done. Nothing is written afterwards.
+    pub fn finish(&self) {
+        self.shared.finished.store(true, Ordering::Release);
+        self.thread.unpark();
+        let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(writer) = writer {
+            // A panic of the writing thread has told of itself.
+            let _ = writer.join();
+        }
     }
 }
 
 impl Drop for AccessLog {
     fn drop(&mut self) {
-        self.writer.unpark();
+        // Not waited for: whoever drops the last record may be a worker.
+        self.shared.finished.store(true, Ordering::Release);
+        self.thread.unpark();
     }
 }
 
-fn write_until_dropped(log: &std::sync::Weak<AccessLog>, mut sink: impl Write) {
-    loop {
-        std::thread::park();
-        std::thread::sleep(DELAY);
-        let Some(log) = log.upgrade() else { return };
-        write_all(&log, &mut sink);
+impl Shared {
+    fn write_to(&self, mut sink: impl Write) {
+        loop {
+            let finished = self.finished.load(Ordering::Acquire);
+            if !self.pending.load(Ordering::Acquire) && !finished {
+                std::thread::park();
+                continue;
+            }
+            if !finished {
+                std::thread::sleep(DELAY);
+            }
+            // Before it is looked at what there is: a line that comes later sets it again.
+            self.pending.store(false, Ordering::Release);
+            self.write_all(&mut sink);
+            if finished {
+                return;
+            }
+        }
     }
-}
 
-fn write_all(log: &AccessLog, sink: &mut impl Write) {
-    for bytes in log.take() {
-        // There is nobody to tell that the log cannot be written.
-        let _ = sink.write_all(&bytes);
-    }
-    let _ = sink.flush();
-    match log.dropped.swap(0, Ordering::Relaxed) {
-        0 => {}
-        lines => tracing::warn!(lines, "access records dropped: the log is not read fast enough"),
+    fn write_all(&self, sink: &mut impl Write) {
+        for lines in self.lines.iter() {
+            let bytes = std::mem::take(&mut lock(lines).bytes);
+            // There is nobody to tell that the log cannot be written.
+            let _ = sink.write_all(&bytes);
+        }
+        let _ = sink.flush();
+        match self.dropped.swap(0, Ordering::Relaxed) {
+            0 => {}
+            lines => tracing::warn!(lines, "access records dropped: the log is not read fast enough"),
+        }
     }
 }
 
@@ -370,6 +394,17 @@ mod tests {
         assert_eq!((&line["total_ms"], &line["ticket_ms"]), (&12_034.005.into(), &0.0.into()));
         assert_eq!((&line["sent_twice"], &line["id"], &line["target"]), (&"ticket refused".into(), &"id-1".into(), &"access".into()));
         line["timestamp"].as_str().unwrap().parse::<jiff::Timestamp>().unwrap();
+    }
+
+    #[test]
+    fn what_waits_at_the_end_is_written() {
+        let sink = Sink::default();
+        let log = AccessLog::start(1, false, sink.clone()).unwrap();
+        for _ in 0..100 {
+            drop(record(&log, "/a"));
+        }
+        log.finish();
+        assert_eq!(sink.text().lines().count(), 100);
     }
 
     #[test]

@@ -180,8 +180,9 @@ where
             // On the heap: most connections never come here at the same time.
             End::Closed(ended) => return Box::pin(close(socket, read_buf, ended, vitals)).await,
             End::HeadTimeout => {
-                let mut stream = socket.into_stream();
-                let _ = stream.write_all(TIMEOUT).await;
+                let stream = socket.into_stream();
+                // If it cannot be said at once, it is not said.
+                let _ = stream.try_write(TIMEOUT);
                 return Box::pin(linger(stream, vitals)).await;
             }
             End::Dropped => return,
@@ -299,6 +300,10 @@ fn answering<H: Handler>(
                 && let Some(tunnel) = response.extensions_mut().remove::<TunnelTo>()
             {
                 *vitals.tunnel.lock().unwrap_or_else(PoisonError::into_inner) = tunnel.take();
+            }
+            if vitals.abandoned.load(Ordering::Relaxed) && !vitals.multiplexed.load(Ordering::Relaxed) {
+                // Nobody will read the rest of the request's body, and behind it hyper does not look for another request.
+                response.headers_mut().entry(CONNECTION).or_insert(HeaderValue::from_static("close"));
             }
             if old && response.body().size_hint().exact().is_none() {
                 // The end of the connection is the end of the body.

@@ -67,6 +67,14 @@ impl HttpBody for Inbound {
     }
 }
 
+impl Drop for Inbound {
+    fn drop(&mut self) {
+        if self.vitals.unread.load(Ordering::Relaxed) {
+            self.vitals.abandoned.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
 /// An answer's body; the request lasts as long.
 #[derive(Debug)]
 pub struct Outbound<B> {

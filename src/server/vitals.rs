@@ -47,6 +47,8 @@ pub struct Vitals {
     pub close_delimited: AtomicBool,
     /// A request's body was not read to its end.
     pub unread: AtomicBool,
+    /// … and never will be.
+    pub abandoned: AtomicBool,
     /// The caller sends nothing more.
     pub ended: AtomicBool,
     /// Nothing waits to be written.
@@ -68,6 +70,7 @@ impl Vitals {
             multiplexed: AtomicBool::new(false),
             close_delimited: AtomicBool::new(false),
             unread: AtomicBool::new(false),
+            abandoned: AtomicBool::new(false),
             ended: AtomicBool::new(false),
             flushed: AtomicBool::new(true),
             tunnel: Mutex::default(),
@@ -111,7 +114,12 @@ impl Vitals {
     pub fn rest(&self) {
         self.enter(Phase::Idle);
         let multiplexed = self.multiplexed.load(Ordering::Relaxed);
-        self.alarm.set(if multiplexed { self.limits.idle } else { PARK.min(self.limits.idle) });
+        self.alarm.set(match self.flushed.load(Ordering::Relaxed) {
+            // The end of the answer still waits for a caller that takes its time.
+            false => self.limits.body,
+            true if multiplexed => self.limits.idle,
+            true => PARK.min(self.limits.idle),
+        });
     }
 
     /// A caller takes nothing of its answer.

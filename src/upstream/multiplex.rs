@@ -1,7 +1,7 @@
 //! An HTTP/2 connection to upstream, shared by the requests of one worker; a task of its own drives it.
 
 use std::future::Future;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::task::Poll;
@@ -12,6 +12,8 @@ use hyper::body::Incoming;
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 
+use tokio::sync::watch;
+
 use super::connect::Connected;
 use super::link::Failed;
 use super::request::Watched;
@@ -19,6 +21,9 @@ use crate::alarm::Alarm;
 
 /// Streams at once over one connection; IIS allows 100.
 const STREAMS: usize = 100;
+
+/// How long a new connection waits for upstream's SETTINGS.
+const SETTINGS: Duration = Duration::from_secs(1);
 
 /// The connection.
 #[derive(Clone)]
@@ -31,6 +36,8 @@ pub struct Multiplexed {
 
 #[derive(Debug)]
 struct Use {
+    /// How many streams upstream takes at once.
+    most: watch::Receiver<usize>,
     streams: AtomicUsize,
     rested: AtomicU32,
     /// Upstream said that it takes no more.
@@ -55,19 +62,29 @@ impl Multiplexed {
         http.initial_max_send_streams(1);
         http.timer(TokioTimer::new()).adaptive_window(true).max_header_list_size(256 * 1024);
         http.keep_alive_interval(Some(Duration::from_secs(60))).keep_alive_timeout(Duration::from_secs(20));
-        let (sender, connection) = http.handshake(TokioIo::new(connected.stream)).await?;
-        tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!("HTTP/2 connection to upstream ended: {}", crate::body::chain(&error));
-            }
-        });
-        let use_ = Arc::new(Use { streams: AtomicUsize::new(0), rested: AtomicU32::new(opened), gone: AtomicBool::new(false) });
+        let (sender, mut connection) = http.handshake(TokioIo::new(connected.stream)).await?;
+        let (most, mut settled) = watch::channel(connection.current_max_send_streams());
+        tokio::spawn(std::future::poll_fn(move |cx| {
+            let polled = Pin::new(&mut connection).poll(cx);
+            let now = connection.current_max_send_streams();
+            most.send_if_modified(|most| std::mem::replace(most, now) != now);
+            polled.map(|ended| {
+                if let Err(error) = ended {
+                    tracing::debug!("HTTP/2 connection to upstream ended: {}", crate::body::chain(&error));
+                }
+            })
+        }));
+        // Upstream says at once how many streams it takes; one that does not gets one at a time.
+        let _ = tokio::time::timeout(SETTINGS, settled.changed()).await;
+        let use_ =
+            Arc::new(Use { most: settled, streams: AtomicUsize::new(0), rested: AtomicU32::new(opened), gone: AtomicBool::new(false) });
         Ok(Multiplexed { sender, use_, opened })
     }
 
     /// Whether another request fits.
     pub fn has_room(&self) -> bool {
-        !self.is_closed() && self.in_use() < STREAMS
+        // More than upstream takes would wait inside hyper, where nobody could tell what became of them.
+        !self.is_closed() && self.in_use() < STREAMS.min(*self.use_.most.borrow())
     }
 
     /// Whether it has ended.

@@ -197,3 +197,30 @@ async fn a_slow_reader_slows_the_upstream_down_instead_of_filling_memory() {
         .await;
     assert!(before < 64 * 1024 * 1024, "{before} bytes went on to nobody");
 }
+
+/// The end of an answer may wait in our buffers for a caller that takes its time; the connection is not at rest then.
+#[tokio::test]
+async fn a_caller_that_pauses_before_the_end_of_its_answer_gets_all_of_it() {
+    let pauses = [300_000, 600_000, 1_000_000, 3_000_000, 6_000_000].map(|size: usize| async move {
+        let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {size}\r\n\r\n{}", "x".repeat(size));
+        let peer = Peer::answering(answer).await;
+        let bench = Setup::new().api_at(peer.address).start().await;
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(4096).unwrap();
+        let mut wire = Wire::of(socket.connect(bench.proxy).await.unwrap());
+        wire.say(get("1.1")).await;
+        // Longer than an idle connection keeps its buffers.
+        tokio::time::sleep(Duration::from_millis(900)).await;
+        let answer = wire.answer().await;
+        assert_eq!((answer.status(), answer.body.len(), answer.complete), (200, size, true));
+    });
+    together(pauses).await;
+}
+
+/// All of them at once.
+async fn together<F: Future<Output = ()> + Send + 'static>(all: impl IntoIterator<Item = F>) {
+    let all: Vec<_> = all.into_iter().map(tokio::spawn).collect();
+    for one in all {
+        one.await.unwrap();
+    }
+}

@@ -1,0 +1,155 @@
+//! What is kept of a request until the last byte of its answer: its record, its counters, its place among the requests in
+//! flight, and what is left of its time.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use tokio::time::Sleep;
+
+use super::headers;
+use crate::body::{Body, BoxError};
+use crate::log::AccessRecord;
+use crate::metrics::Metrics;
+use crate::upstream::{self, Answer};
+
+/// How many requests are in flight, and how many may be.
+#[derive(Debug)]
+pub struct InFlight {
+    now: AtomicUsize,
+    most: usize,
+}
+
+impl InFlight {
+    /// None yet.
+    pub fn new(most: usize) -> InFlight {
+        InFlight { now: AtomicUsize::new(0), most }
+    }
+
+    /// One more, until what is given back is dropped; `None` when there are too many.
+    pub(super) fn enter(self: &Arc<InFlight>) -> Option<Flight> {
+        let flight = Flight(self.clone());
+        (self.now.fetch_add(1, Ordering::Relaxed) < self.most).then_some(flight)
+    }
+}
+
+/// A place among the requests in flight.
+#[derive(Debug)]
+pub(super) struct Flight(Arc<InFlight>);
+
+impl Drop for Flight {
+    fn drop(&mut self) {
+        self.0.now.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A request's record and its place among the requests in flight, to the end.
+pub(super) struct Account {
+    pub(super) record: AccessRecord,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) flight: Option<Flight>,
+}
+
+impl Account {
+    /// A tunnel has ended.
+    pub(super) fn close(mut self, to_caller: u64, to_upstream: u64) {
+        self.record.bytes = to_caller;
+        self.record.received = Some(to_upstream);
+        self.record.complete = true;
+    }
+}
+
+impl Drop for Account {
+    fn drop(&mut self) {
+        let record = &self.record;
+        self.metrics.request(record.status, record.error, record.bytes, record.elapsed());
+    }
+}
+
+/// Where an answer's body comes from.
+pub(super) enum Payload {
+    Own(Body),
+    Upstream(Answer),
+    /// What follows is no body.
+    Tunnel(upstream::Tunnel),
+}
+
+impl HttpBody for Payload {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        match &mut *self {
+            Payload::Own(body) => Pin::new(body).poll_frame(cx),
+            Payload::Upstream(body) => Pin::new(body).poll_frame(cx),
+            Payload::Tunnel(_) => Poll::Ready(None),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Payload::Own(body) => body.is_end_stream(),
+            Payload::Upstream(body) => body.is_end_stream(),
+            Payload::Tunnel(_) => true,
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Payload::Own(body) => body.size_hint(),
+            Payload::Upstream(body) => body.size_hint(),
+            Payload::Tunnel(_) => SizeHint::with_exact(0),
+        }
+    }
+}
+
+/// An answer's body; the request's account is closed when it has ended.
+pub struct Recorded {
+    pub(super) payload: Payload,
+    pub(super) account: Option<Account>,
+    /// What is left of the time for the whole request.
+    pub(super) limit: Option<(Pin<Box<Sleep>>, Duration)>,
+}
+
+impl HttpBody for Recorded {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let mut polled = Pin::new(&mut self.payload).poll_frame(cx);
+        if polled.is_pending()
+            && let Some((sleep, total)) = &mut self.limit
+            && sleep.as_mut().poll(cx).is_ready()
+        {
+            polled = Poll::Ready(Some(Err(format!("not whole within {total:?}").into())));
+        }
+        let ended = self.payload.is_end_stream();
+        if let Some(Account { record, .. }) = &mut self.account {
+            match &mut polled {
+                Poll::Ready(Some(Ok(frame))) => {
+                    record.bytes += frame.data_ref().map_or(0, |data| data.len() as u64);
+                    if let Some(trailers) = frame.trailers_mut() {
+                        headers::scrub_trailers(trailers);
+                    }
+                    record.complete = ended || frame.is_trailers();
+                }
+                Poll::Ready(Some(Err(error))) => record.cause = Some(crate::body::chain(&**error)),
+                Poll::Ready(None) => record.complete = true,
+                Poll::Pending => {}
+            }
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.payload.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.payload.size_hint()
+    }
+}

@@ -1,0 +1,127 @@
+//! What goes upstream, and what is ever sent twice.
+
+use std::cell::Cell;
+
+use http::header::CONTENT_LENGTH;
+use http::request::Parts;
+use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method, Request};
+use http_body::Body as HttpBody;
+
+use super::body::Replay;
+use super::error::ProxyError;
+use super::{Tenant, headers, target};
+use crate::body::Body;
+use crate::log::AccessRecord;
+use crate::metrics::{Cause, Metrics};
+use crate::ticket::Ticket;
+use crate::upstream::UpstreamError;
+
+/// What is sent upstream, but for the ticket and the body: it may have to be sent twice.
+pub(super) struct Outgoing<'a> {
+    pub(super) tenant: &'a Tenant,
+    pub(super) rest: &'a str,
+    pub(super) parts: &'a Parts,
+    /// The headers, and how the caller spelled their names: for the first sending.
+    pub(super) first: Option<(HeaderMap, Extensions)>,
+    /// The headers for the others; they do without the spelling.
+    pub(super) kept: Kept,
+    pub(super) upgrade: bool,
+}
+
+impl Outgoing<'_> {
+    /// The ticket and the target come from one hand: a ticket cannot go to another host than the one it belongs to.
+    pub(super) fn with(&mut self, ticket: &Ticket, body: Body) -> Result<Request<Body>, UpstreamError> {
+        let unfit = |error: ProxyError| UpstreamError::Unreachable(error.to_string());
+        let mut request = Request::new(body);
+        *request.method_mut() = self.parts.method.clone();
+        // Only CONNECT's target has no path, and that was refused.
+        let whole = self.parts.uri.path_and_query().ok_or_else(|| UpstreamError::Unreachable("no path".to_owned()))?;
+        *request.uri_mut() = target::upstream_target(&ticket.base, whole, self.rest).map_err(unfit)?.into();
+        match self.first.take() {
+            Some((headers, spelling)) => {
+                self.kept.keep(&headers);
+                *request.headers_mut() = headers;
+                *request.extensions_mut() = spelling;
+            }
+            None => *request.headers_mut() = self.kept.headers(),
+        }
+        // IIS wants a length from these methods even when there is no body; HTTP/2 callers need not give one.
+        let wants_length = matches!(self.parts.method, Method::POST | Method::PUT | Method::PATCH);
+        if wants_length && request.body().is_end_stream() {
+            request.headers_mut().entry(CONTENT_LENGTH).or_insert(HeaderValue::from_static("0"));
+        }
+        headers::inject(request.headers_mut(), self.parts.version, ticket, &self.tenant.app_token);
+        Ok(request)
+    }
+}
+
+/// Headers that may be needed once more. They are rarely, so what keeps them is cheap: a list that threads reuse.
+#[derive(Default)]
+pub(super) struct Kept(Vec<(HeaderName, HeaderValue)>);
+
+thread_local! {
+    static SPARE: Cell<Vec<(HeaderName, HeaderValue)>> = const { Cell::new(Vec::new()) };
+}
+
+impl Kept {
+    fn keep(&mut self, headers: &HeaderMap) {
+        self.0 = SPARE.take();
+        self.0.extend(headers.iter().map(|(name, value)| (name.clone(), value.clone())));
+    }
+
+    fn headers(&self) -> HeaderMap {
+        let mut headers = HeaderMap::with_capacity(self.0.len());
+        for (name, value) in &self.0 {
+            headers.append(name, value.clone());
+        }
+        headers
+    }
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        let mut list = std::mem::take(&mut self.0);
+        list.clear();
+        if list.capacity() <= 256 {
+            SPARE.set(list);
+        }
+    }
+}
+
+/// What is ever sent twice, and the only place where that is decided: each cause at most once per request, and only with a
+/// body that can be sent again. README's table says the same.
+pub(super) struct Twice<'a> {
+    replay: Option<Replay>,
+    metrics: &'a Metrics,
+    lost: bool,
+    refused: bool,
+}
+
+impl<'a> Twice<'a> {
+    pub(super) fn new(replay: Option<Replay>, metrics: &'a Metrics) -> Twice<'a> {
+        Twice { replay, metrics, lost: false, refused: false }
+    }
+
+    /// Whether this was a cause before.
+    pub(super) fn was(&self, cause: Cause) -> bool {
+        match cause {
+            Cause::ConnectionLost => self.lost,
+            Cause::TicketRefused => self.refused,
+        }
+    }
+
+    /// The body to send once more; `None` when it must not or cannot be sent.
+    pub(super) async fn again(&mut self, cause: Cause, record: &mut AccessRecord) -> Option<Body> {
+        if self.was(cause) {
+            return None;
+        }
+        let body = self.replay.as_ref()?.body().await?;
+        match cause {
+            Cause::ConnectionLost => self.lost = true,
+            Cause::TicketRefused => self.refused = true,
+        }
+        self.metrics.sent_twice(cause);
+        record.sent_twice = Some(cause.name());
+        Some(body)
+    }
+}
