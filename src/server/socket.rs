@@ -3,6 +3,7 @@
 //! A FIN means that the caller sends nothing more; it may well wait for its answer, so hyper is told to go on. A reset means
 //! that nobody is there. hyper does not look at the socket while a request is being answered, so this does.
 
+use std::cell::Cell;
 use std::io::{IoSlice, Result};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -17,6 +18,11 @@ use super::vitals::Vitals;
 
 /// A head and a small body go out as one piece: to copy them costs less than to tell the kernel of two.
 const SMALL: usize = 4096;
+
+thread_local! {
+    /// Where pieces are put together; one for all connections of a worker, because none keeps it.
+    static PIECE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
 
 /// The connection.
 #[derive(Debug)]
@@ -109,12 +115,12 @@ impl AsyncWrite for Socket {
     fn poll_write_vectored(mut self: Pin<&mut Self>, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<Result<usize>> {
         let total: usize = slices.iter().map(|slice| slice.len()).sum();
         if total <= SMALL {
-            let (mut bytes, mut end) = ([0; SMALL], 0);
-            for slice in slices {
-                bytes[end..end + slice.len()].copy_from_slice(slice);
-                end += slice.len();
-            }
-            return self.poll_write(cx, &bytes[..end]);
+            let mut piece = PIECE.take();
+            piece.clear();
+            slices.iter().for_each(|slice| piece.extend_from_slice(slice));
+            let written = self.poll_write(cx, &piece);
+            PIECE.set(piece);
+            return written;
         }
         self.vitals.flushed.store(false, Ordering::Relaxed);
         let written = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
