@@ -52,7 +52,9 @@ impl HttpBody for Inbound {
             return Poll::Ready(Some(Err(Stalled(self.vitals.limits.body).into())));
         }
         self.waiting = false;
-        if self.body.is_end_stream() || matches!(polled, Poll::Ready(None)) {
+        // Nobody asks on behind trailers.
+        let last = matches!(&polled, Poll::Ready(None)) || matches!(&polled, Poll::Ready(Some(Ok(frame))) if frame.is_trailers());
+        if last || self.body.is_end_stream() {
             self.vitals.unread.store(false, Ordering::Relaxed);
         }
         polled.map_err(Into::into)
