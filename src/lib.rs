@@ -7,10 +7,11 @@
 //!
 //! # Start reading here
 //!
-//! A request: [`server`] accepts it, [`proxy::Proxy::handle`] is the pipeline (one step per line; the order of the steps is
-//! the security argument), [`ticket::cache`] hands out the ticket, [`upstream`] sends. A credential: [`config`] →
-//! [`superoffice::signing`] → [`superoffice::soap`] or [`superoffice::rest`] → [`superoffice::login`] (the I/O) →
-//! [`superoffice::jwt`] → [`ticket::cache`].
+//! A request: [`server`] accepts its connection and gives it to a worker, a thread with a runtime of its own;
+//! [`proxy::Proxy::handle`] is the pipeline (one step per line; the order of the steps is the security argument),
+//! [`ticket::cache`] hands out the ticket, [`upstream`] sends. A credential: [`config`] → [`superoffice::signing`] →
+//! [`superoffice::soap`] or [`superoffice::rest`] → [`superoffice::login`] (the I/O) → [`superoffice::jwt`] →
+//! [`ticket::cache`].
 //!
 //! # Rooms, and who may import whom
 //!
@@ -32,13 +33,17 @@
 //! `config` stands above the plan's level 0 because it parses what it reads: keys, certificates, origins and the renewal
 //! policy are of their rooms' own types when [`config::Config::load`] returns, so that a key file that cannot be used is
 //! reported together with everything else that is wrong. `upstream` is one lower than the plan's, because the login service
-//! is called through it. [`clock`] and [`body`] are rooms the plan did not name.
+//! is called through it. [`clock`], [`body`], [`alarm`] and [`shard`] are rooms the plan did not name.
 //!
 //! # Invariants
 //!
 //! - No module below `app` (but for `cli`'s commands above it) sees the whole `Config`; constructors take what they need.
 //! - Levels 0 and 1 hold no socket, file or clock, but for `upstream` (the socket), `clock` and `shutdown` themselves.
 //! - `ticket::cache` does not know how a ticket is made; `superoffice::login` does not know that anyone caches.
+//! - A connection stays on its worker, and so does everything its requests use: pool, counters, log lines ([`shard`]). No
+//!   request waits for another core, and none has a timer of its own ([`alarm`]).
+//! - A connection to SuperOffice is driven by the request that uses it: a request that is dropped closes it.
+//! - Nothing is sent twice but by `proxy::twice`, and [`upstream`] says for certain when upstream cannot have read a request.
 //! - The request path reads an atomic snapshot: no lock and no await while a usable ticket exists.
 //! - An exchange never runs inside a client's request; no class of error ends a renewal loop.
 //! - A rejected ticket is named by its generation: a thousand 401s on generation 7 cause one exchange.
