@@ -24,7 +24,7 @@ use self::connection::Protocols;
 pub use self::crew::Crew;
 pub use self::inbound::Inbound;
 pub use self::tunnel::Tunnel;
-use self::vitals::{Order, Registry, Vitals};
+use self::vitals::{Order, PARK, Registry, Vitals};
 use crate::alarm::Alarms;
 use crate::body::BoxError;
 pub use crate::shutdown::Stop;
@@ -112,7 +112,8 @@ fn no_ipv6(error: &io::Error) -> bool {
 pub async fn serve(listeners: Vec<TcpListener>, limits: Limits, crew: Option<Crew>, handler: impl Handler, stop: Stop) {
     let shared = Arc::new(Shared {
         protocols: Protocols::new(&limits),
-        alarms: Alarms::start(limits.header_read.min(limits.idle).min(limits.body)),
+        // Often enough for connections to come to rest soon: buffers that many of them hold at once stay with the heap.
+        alarms: Alarms::start(limits.header_read.min(limits.idle).min(limits.body).min(PARK * 8)),
         limits: Arc::new(limits),
         crew,
         connections: TaskTracker::new(),

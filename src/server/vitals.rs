@@ -8,7 +8,7 @@ use super::{Limits, Tunnel};
 use crate::alarm::Alarm;
 
 /// An idle connection gives its buffers back after this long.
-const PARK: Duration = Duration::from_millis(250);
+pub const PARK: Duration = Duration::from_millis(50);
 
 /// What a connection is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

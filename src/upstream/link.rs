@@ -77,8 +77,7 @@ impl Link {
     /// Begins HTTP/1.1 on a fresh connection; with `upgrade`, one that may become a tunnel.
     pub async fn open(connected: Connected, alarm: Arc<Alarm>, opened: u32, upgrade: bool) -> Result<Link, hyper::Error> {
         let mut http = http1::Builder::new();
-        // One piece for a request: most have no body, and a list of pieces costs more than to copy a small one.
-        http.preserve_header_case(true).title_case_headers(true).writev(false);
+        http.preserve_header_case(true).title_case_headers(true);
         let (sender, connection) = http.handshake(TokioIo::new(connected.stream)).await?;
         let relay = Arc::new(Relay::default());
         let waker = Waker::from(relay.clone());
