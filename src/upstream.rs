@@ -190,7 +190,7 @@ impl Inner {
         loop {
             let shared = host.share(ages, self.alarms.now());
             // Whether a host speaks HTTP/2 is found out by one connection, not by as many as there are requests.
-            let asking = shared.is_none() && self.settings.http2 && origin.is_https() && !host.is_http1();
+            let asking = shared.is_none() && self.settings.http2 && origin.is_https() && !host.is_known();
             let turn = if asking { Some(host.first.lock().await) } else { None };
             let outcome = if let Some(link) = host.take(ages, self.alarms.now()) {
                 drop(turn);

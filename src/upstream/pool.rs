@@ -46,8 +46,8 @@ struct Resting {
     #[expect(clippy::vec_box, reason = "a link is boxed all its life: it goes to a request and comes back")]
     links: Vec<Box<Link>>,
     multiplexed: Vec<Multiplexed>,
-    /// Whether the host was seen to speak HTTP/1.1 although HTTP/2 was offered.
-    http1: bool,
+    /// Whether it was seen which protocol the host speaks.
+    known: bool,
 }
 
 impl Pool {
@@ -136,17 +136,19 @@ impl Host {
 
     /// Remembers a connection that all may use.
     pub fn put_multiplexed(&self, connection: Multiplexed) {
-        lock(&self.resting).multiplexed.push(connection);
+        let mut resting = lock(&self.resting);
+        resting.known = true;
+        resting.multiplexed.push(connection);
     }
 
     /// The host was seen to speak HTTP/1.1.
     pub fn speaks_http1(&self) {
-        lock(&self.resting).http1 = true;
+        lock(&self.resting).known = true;
     }
 
-    /// Whether it was.
-    pub fn is_http1(&self) -> bool {
-        lock(&self.resting).http1
+    /// Whether it was seen which protocol it speaks: then nobody waits for another's connection.
+    pub fn is_known(&self) -> bool {
+        lock(&self.resting).known
     }
 }
 
