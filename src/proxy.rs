@@ -136,6 +136,8 @@ impl Proxy {
                 response.extensions_mut().insert(TunnelTo::new(self.tunnel(tunnel, account)));
                 return response.map(|()| Recorded { payload: Payload::Own(Body::Empty), account: None, limit: None });
             }
+            // An answer of our own is there as a whole, and may be the one that says that the time is up.
+            Payload::Own(body) => Recorded { payload: Payload::Own(body), account: Some(account), limit: None },
             payload => Recorded { payload, account: Some(account), limit },
         };
         response.map(|()| body)

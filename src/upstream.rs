@@ -130,7 +130,7 @@ impl Upstream {
                 Ok(first) => match first.await {
                     Ok(answer) => return Ok(answer),
                     Err(Sent::Failed(error)) => return Err(error),
-                    Err(Sent::NotBegun(waiting, _)) => waiting,
+                    Err(Sent::NotBegun(waiting)) => waiting,
                 },
                 Err(waiting) => waiting,
             };
@@ -153,13 +153,15 @@ impl Upstream {
         let sent = link.begin(request, inner.settings.response);
         let response = link.answered(sent).await.map_err(|failed| inner.failure(failed, false, None))?;
         if response.status() == http::StatusCode::SWITCHING_PROTOCOLS {
-            let tunnel = link.tunnel(&response).await;
+            let tunnel = link.tunnel().await;
             let tunnel = tunnel.ok_or_else(|| UpstreamError::Unreachable("the connection ended behind a 101".to_owned()))?;
             return Ok(Upgraded::Tunnel(response.map(drop), tunnel));
         }
         Ok(Upgraded::Refused(response.map(|body| Answer::of_link(body, link, host, inner.clone()))))
     }
 }
+
+const CLOSED: &str = "the connection was closed before the request";
 
 /// A request that still needs a connection.
 enum Waiting {
@@ -171,8 +173,8 @@ enum Waiting {
 
 /// No answer.
 enum Sent {
-    /// The connection had ended before; why.
-    NotBegun(Waiting, String),
+    /// The connection had ended before.
+    NotBegun(Waiting),
     /// For good.
     Failed(UpstreamError),
 }
@@ -215,13 +217,13 @@ impl Inner {
                 };
                 return outcome.map_err(|sent| match sent {
                     Sent::Failed(error) => error,
-                    Sent::NotBegun(_, why) => UpstreamError::Unreachable(why),
+                    Sent::NotBegun(_) => UpstreamError::Unreachable(CLOSED.to_owned()),
                 });
             };
             match outcome {
                 Ok(answer) => return Ok(answer),
                 Err(Sent::Failed(error)) => return Err(error),
-                Err(Sent::NotBegun(request, _)) => waiting = request,
+                Err(Sent::NotBegun(request)) => waiting = request,
             }
         }
     }
@@ -253,9 +255,7 @@ impl Inner {
         async move {
             match link.answered(sent).await {
                 Ok(response) => Ok(response.map(|body| Answer::of_link(body, link, host, inner))),
-                Err(Failed::Unsent(request)) => {
-                    Err(Sent::NotBegun(Waiting::Prepared(request), "the connection was closed before the request".to_owned()))
-                }
+                Err(Failed::Unsent(request)) => Err(Sent::NotBegun(Waiting::Prepared(request))),
                 Err(failed) => Err(Sent::Failed(inner.failure(failed, link.reused, watch))),
             }
         }
@@ -287,9 +287,7 @@ impl Inner {
         let place = shared.place(self.alarms.now());
         match shared.send(request, &alarm, limit).await {
             Ok(response) => Ok(response.map(|body| Answer::of_stream(body, alarm, place, self.settings.body))),
-            Err(Failed::Unsent(request)) => {
-                Err(Sent::NotBegun(Waiting::Prepared(request), "the connection was closed before the request".to_owned()))
-            }
+            Err(Failed::Unsent(request)) => Err(Sent::NotBegun(Waiting::Prepared(request))),
             Err(failed) => Err(Sent::Failed(self.failure(failed, true, watch))),
         }
     }
@@ -297,7 +295,7 @@ impl Inner {
     fn failure(&self, failed: Failed, reused: bool, watch: Option<Arc<Watch>>) -> UpstreamError {
         match failed {
             Failed::Timeout => UpstreamError::Timeout(self.settings.response),
-            Failed::Unsent(_) => UpstreamError::Unreachable("the connection was closed before the request".to_owned()),
+            Failed::Unsent(_) => UpstreamError::Unreachable(CLOSED.to_owned()),
             Failed::Lost { left, error } => match watch.and_then(|watch| watch.failure()) {
                 Some(failure) => failure,
                 None if reused && !left => UpstreamError::Unread(chain(&error)),

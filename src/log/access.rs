@@ -327,14 +327,19 @@ fn digits(line: &mut Vec<u8>, mut value: u64, least: usize) {
 
 /// A text as it stands between quotes, in JSON and in the text form alike: one line, whatever is in it.
 fn escaped(line: &mut Vec<u8>, text: &str) {
-    if text.bytes().all(|byte| byte >= b' ' && byte != b'"' && byte != b'\\' && byte != 0x7f) {
+    if text.bytes().all(|byte| matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\') {
         line.extend_from_slice(text.as_bytes());
         return;
     }
     for c in text.chars() {
         match c {
             '"' | '\\' => line.extend_from_slice(&[b'\\', c as u8]),
-            c if c < ' ' || c == '\u{7f}' => line.extend_from_slice(format!("\\u{:04x}", c as u32).as_bytes()),
+            // What does not print: a terminal might obey it, or show it as something else (C1 controls, bidi marks).
+            c if c != '\'' && c.escape_debug().len() > 1 => {
+                for unit in c.encode_utf16(&mut [0; 2]) {
+                    line.extend_from_slice(format!("\\u{unit:04x}").as_bytes());
+                }
+            }
             c => line.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes()),
         }
     }
@@ -384,12 +389,12 @@ mod tests {
         let sink = Sink::default();
         let log = AccessLog::start(1, true, sink.clone()).unwrap();
         let mut one = record(&log, "/Cust1/api/v1/\"x?secret=1");
-        one.cause = Some("it said \"no\\\",\nand\u{7f} left — ü".to_owned());
+        one.cause = Some("it said 'no', \"no\\\",\nand\u{7f}\u{9b}\u{202e}\u{e0041} left — ü".to_owned());
         (one.status, one.sent_twice, one.bytes) = (Some(StatusCode::OK), Some("ticket refused"), 70);
         drop(one);
         let line: serde_json::Value = serde_json::from_str(sink.text().trim_end()).unwrap();
         assert_eq!(line["message"], "GET /Cust1/api/v1/\"x");
-        assert_eq!(line["cause"], "it said \"no\\\",\nand\u{7f} left — ü");
+        assert_eq!(line["cause"], "it said 'no', \"no\\\",\nand\u{7f}\u{9b}\u{202e}\u{e0041} left — ü");
         assert_eq!((&line["status"], &line["bytes"], &line["broken_off"]), (&200.into(), &70.into(), &true.into()));
         assert_eq!((&line["total_ms"], &line["ticket_ms"]), (&12_034.005.into(), &0.0.into()));
         assert_eq!((&line["sent_twice"], &line["id"], &line["target"]), (&"ticket refused".into(), &"id-1".into(), &"access".into()));
@@ -412,11 +417,11 @@ mod tests {
         let sink = Sink::default();
         let log = AccessLog::start(1, false, sink.clone()).unwrap();
         let mut one = record(&log, "/a");
-        (one.cause, one.complete) = (Some("two\nlines".to_owned()), true);
+        (one.cause, one.complete) = (Some("two\nlines\u{9b}2J".to_owned()), true);
         drop(one);
         let text = sink.text();
         let (stamp, rest) = text.split_once("Z  INFO access: ").unwrap();
         assert_eq!(stamp.len(), "2026-11-23T18:41:22.123456".len());
-        assert_eq!(rest, "GET /a id=\"id-1\" cause=\"two\\u000alines\" bytes=0 ticket_ms=0.000 total_ms=12034.005\n");
+        assert_eq!(rest, "GET /a id=\"id-1\" cause=\"two\\u000alines\\u009b2J\" bytes=0 ticket_ms=0.000 total_ms=12034.005\n");
     }
 }

@@ -120,13 +120,12 @@ impl HttpBody for Recorded {
     type Error = BoxError;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let mut polled = Pin::new(&mut self.payload).poll_frame(cx);
-        if polled.is_pending()
-            && let Some((sleep, total)) = &mut self.limit
-            && sleep.as_mut().poll(cx).is_ready()
-        {
-            polled = Poll::Ready(Some(Err(format!("not whole within {total:?}").into())));
-        }
+        // First, so that it is also over for an answer that always has more.
+        let over = self.limit.as_mut().and_then(|(sleep, total)| sleep.as_mut().poll(cx).is_ready().then_some(*total));
+        let mut polled = match over {
+            Some(total) => Poll::Ready(Some(Err(format!("not whole within {total:?}").into()))),
+            None => Pin::new(&mut self.payload).poll_frame(cx),
+        };
         let ended = self.payload.is_end_stream();
         if let Some(Account { record, .. }) = &mut self.account {
             match &mut polled {

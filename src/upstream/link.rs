@@ -8,7 +8,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, Response, StatusCode};
+use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::client::conn::{TrySendError, http1};
 use hyper_util::rt::TokioIo;
@@ -58,7 +58,7 @@ pub enum Failed {
     Timeout,
     /// The connection ended.
     Lost {
-        /// Whether the kernel took any byte of the request, so that upstream may have read it.
+        /// Whether upstream may have read the request: the kernel took some of it, or HTTP/2 does not say otherwise.
         left: bool,
         /// What hyper says.
         error: hyper::Error,
@@ -106,14 +106,7 @@ impl Link {
             })
         })
         .await;
-        match answered {
-            Some(Ok(response)) => Ok(response),
-            Some(Err(mut error)) => Err(match error.take_message() {
-                Some(request) => Failed::Unsent(Box::new(request)),
-                None => Failed::Lost { left: !self.tally.nothing_left(), error: error.into_error() },
-            }),
-            None => Err(Failed::Timeout),
-        }
+        outcome(answered, |_| !self.tally.nothing_left())
     }
 
     /// Polls a part of the answer together with the connection it comes from.
@@ -146,10 +139,7 @@ impl Link {
     }
 
     /// After a 101: the bytes.
-    pub async fn tunnel(mut self, response: &Response<Incoming>) -> Option<Tunnel> {
-        if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-            return None;
-        }
+    pub async fn tunnel(mut self) -> Option<Tunnel> {
         if let Some(running) = &mut self.line.connection {
             std::future::poll_fn(|cx| running.poll_without_shutdown(cx)).await.ok()?;
         }
@@ -157,6 +147,21 @@ impl Link {
         let parts = ended.into_parts();
         Some(Tunnel { stream: parts.io.into_inner(), early: parts.read_buf })
     }
+}
+
+/// What hyper's outcome means; `None` is none in time. `left` says of a request that was begun whether upstream may have it.
+pub fn outcome(
+    answered: Option<Result<Response<Incoming>, TrySendError<Request<Watched>>>>,
+    left: impl FnOnce(&hyper::Error) -> bool,
+) -> Result<Response<Incoming>, Failed> {
+    let Some(answered) = answered else { return Err(Failed::Timeout) };
+    answered.map_err(|mut error| match error.take_message() {
+        Some(request) => Failed::Unsent(Box::new(request)),
+        None => {
+            let error = error.into_error();
+            Failed::Lost { left: left(&error), error }
+        }
+    })
 }
 
 impl Line {

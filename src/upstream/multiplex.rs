@@ -11,11 +11,10 @@ use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-
 use tokio::sync::watch;
 
 use super::connect::Connected;
-use super::link::Failed;
+use super::link::{Failed, outcome};
 use super::request::Watched;
 use crate::alarm::Alarm;
 
@@ -121,21 +120,13 @@ impl Multiplexed {
             if alarm.rang() { Poll::Ready(None) } else { Poll::Pending }
         })
         .await;
-        match answered {
-            Some(Ok(response)) => Ok(response),
-            Some(Err(mut error)) => Err(match error.take_message() {
-                Some(request) => Failed::Unsent(Box::new(request)),
-                None => {
-                    let error = error.into_error();
-                    let (unprocessed, gone) = judge(&error);
-                    if gone {
-                        self.use_.gone.store(true, Ordering::Relaxed);
-                    }
-                    Failed::Lost { left: !unprocessed, error }
-                }
-            }),
-            None => Err(Failed::Timeout),
-        }
+        outcome(answered, |error| {
+            let (unprocessed, gone) = judge(error);
+            if gone {
+                self.use_.gone.store(true, Ordering::Relaxed);
+            }
+            !unprocessed
+        })
     }
 }
 
