@@ -22,11 +22,11 @@
 //! 6  main
 //! 5  cli                  knows all; only main imports it
 //! 4  app                  the composition root
-//! 3  config reload proxy admin sandbox
-//! 2  superoffice::http superoffice::state superoffice::login superoffice::tenant ticket::cache server
+//! 3  config reload proxy admin push sandbox
+//! 2  superoffice::http superoffice::login superoffice::state superoffice::tenant ticket::cache server
 //! 1  superoffice::text superoffice::pem superoffice::document superoffice::reply superoffice::soap superoffice::rest
 //! 1  superoffice::signing superoffice::keys superoffice::jwt
-//! 1  proxy::error proxy::headers proxy::body proxy::route proxy::target upstream
+//! 1  proxy::error proxy::headers proxy::body proxy::route proxy::target proxy::links proxy::address upstream
 //! 0  alarm shard body clock shutdown superoffice superoffice::origin ticket log metrics
 //! ```
 //!

@@ -7,6 +7,7 @@ mod account;
 pub mod body;
 pub mod error;
 pub mod headers;
+pub mod links;
 pub mod route;
 pub mod target;
 mod twice;
