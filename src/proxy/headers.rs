@@ -286,7 +286,6 @@ mod tests {
         let (clock, _) = Clock::manual(jiff::Timestamp::UNIX_EPOCH);
         let ticket = Ticket {
             authorization: HeaderValue::from_static("SOTicket 7T:abc"),
-            base: crate::superoffice::origin::UpstreamHosts::parse(["a"]).unwrap().allow("https://a/Cust1/api".parse().unwrap()).unwrap(),
             generation: 1,
             issued: clock.now(),
             after_refusal: false,
