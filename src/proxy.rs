@@ -4,6 +4,7 @@
 //! get the ticket, choose the target from the ticket, inject, send, scrub.
 
 mod account;
+pub mod address;
 pub mod body;
 pub mod error;
 pub mod headers;
