@@ -4,6 +4,7 @@
 //! where it lives (an allowed base), get its ticket, inject, send, scrub.
 
 mod account;
+pub mod address;
 pub mod body;
 pub mod error;
 pub mod headers;
