@@ -25,10 +25,11 @@ use crate::server::{self, Crew, Ends, Handler, Inbound, Stop};
 use crate::superoffice::ExchangeKind;
 use crate::superoffice::http::Caller;
 use crate::superoffice::keys::VerificationKeys;
-use crate::superoffice::login::{self, Credentials, Login};
-use crate::superoffice::origin::BaseUrl;
-use crate::superoffice::state::keeper::{self, Keeper};
-use crate::superoffice::tenant::{StateEndpoint, TenantLogin};
+use crate::superoffice::login::{self, Credentials, Login, Observer};
+use crate::superoffice::origin::{AllowedBase, BaseUrl};
+use crate::superoffice::state::keeper::{self, Keeper, Pace};
+use crate::superoffice::tenant::{Granted, StateEndpoint, TenantLogin};
+use crate::ticket::ExchangeFailure;
 use crate::ticket::cache::{Shared, Tickets};
 use crate::upstream::Upstream;
 use crate::upstream::tls::{self, TlsError};
@@ -124,6 +125,25 @@ impl LoginKey {
     }
 }
 
+impl Wiring {
+    /// One exchange by hand, observed, and where the tenant's web API is.
+    pub async fn obtain(&self, observer: Observer<'_>) -> Result<(Granted, AllowedBase), ExchangeFailure> {
+        let (granted, _) = tokio::join!(self.login.obtain(observer), self.keeper.get());
+        let granted = granted?;
+        // The token may have told what the state did not.
+        let standing = self.keeper.now();
+        match &standing.base {
+            Some(base) => Ok((granted, base.clone())),
+            None => {
+                let why = standing.unknown.as_deref().unwrap_or("nobody told it");
+                let wire = "the address of this tenant's web API is not known".to_owned();
+                let hint = "Set its api_url, or list the host in superoffice.upstream_hosts if it is SuperOffice's";
+                Err(ExchangeFailure { log: format!("{wire}: {why}. {hint}"), wire })
+            }
+        }
+    }
+}
+
 impl Backplane {
     /// Wires the clients. Without trusted roots only a configuration that needs none (loopback, plain) works.
     pub fn new(config: &Config, clock: Clock) -> Result<Backplane, StartError> {
@@ -135,10 +155,10 @@ impl Backplane {
         let upstream = Upstream::new(tls, config.upstream.settings.clone(), config.listen.threads());
         let caller = Caller::new(upstream.clone(), config.superoffice.login_timeout);
         let states = Arc::new(keeper::Shared {
-            pace: config.state.pace,
+            pace: Pace { min: config.state.min_interval, max: config.state.max_interval },
             clock: clock.clone(),
             permits: Arc::new(Semaphore::new(config.renewal.concurrency)),
-            patience: config.superoffice.login_timeout + config.state.pace.min + Duration::from_secs(1),
+            patience: config.superoffice.login_timeout + config.state.min_interval + Duration::from_secs(1),
         });
         Ok(Backplane { upstream, caller, clock, states, logins: Vec::new() })
     }

@@ -158,7 +158,7 @@ impl TenantState {
 }
 
 fn time(told: &str) -> Option<Timestamp> {
-    let local = || DateTime::from_str(told).ok()?.to_zoned(TimeZone::UTC).ok().map(|at| at.timestamp());
+    let local = || TimeZone::UTC.to_timestamp(DateTime::from_str(told).ok()?).ok();
     told.parse().ok().or_else(local)
 }
 

@@ -56,6 +56,9 @@ async fn one_of_each() -> BTreeMap<String, Message> {
     answers.push(ask(bench.proxy, gzipped).await);
     answers.push(body_timeout().await);
     answers.push(body_incomplete().await);
+    for fault in ["state.Cust12345=Suspended", "state.Cust12345=Deleted", "moved.Cust12345=http://127.0.0.1:1"] {
+        answers.push(ask(Setup::new().fault(fault).start().await.proxy, get("/v1")).await);
+    }
     answers.push(shutting_down(&bench).await);
     answers.into_iter().map(|answer| (answer.error().expect("an answer of the proxy's own").to_owned(), answer)).collect()
 }

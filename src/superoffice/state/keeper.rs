@@ -23,6 +23,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::{StateError, TenantState};
 use crate::clock::{Clock, Moment};
+use crate::superoffice::Outage;
 use crate::superoffice::origin::{AllowedBase, BaseUrl, UpstreamHosts};
 
 /// The task looks at the clocks at least this often, so that it notices a suspend.
