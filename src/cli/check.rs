@@ -115,12 +115,7 @@ fn key(tenant: &Tenant) -> String {
 
 /// One `User/currentPrincipal`: any 2xx is good.
 async fn call(caller: &Caller, app_token: &HeaderValue, granted: Granted, base: &AllowedBase) -> Result<String, String> {
-    let ticket = Ticket {
-        authorization: granted.grant.authorization,
-        generation: 1,
-        issued: Clock::system().now(),
-        after_refusal: false,
-    };
+    let ticket = Ticket { authorization: granted.grant.authorization, generation: 1, issued: Clock::system().now(), after_refusal: false };
     let mut lines = HeaderMap::new();
     lines.insert(ACCEPT, HeaderValue::from_static("application/json"));
     headers::inject(&mut lines, Version::HTTP_11, &ticket, app_token);

@@ -130,7 +130,8 @@ impl TenantState {
         }
         let row = CONDITIONS.iter().find(|row| row.1.eq_ignore_ascii_case(&told) || row.2.to_string() == told);
         let condition = row.map_or(Condition::Other, |row| row.0);
-        let name = row.map_or_else(|| if told.is_empty() { "not told".to_owned() } else { text::shorten(&told, 40) }, |row| row.1.to_owned());
+        let name =
+            row.map_or_else(|| if told.is_empty() { "not told".to_owned() } else { text::shorten(&told, 40) }, |row| row.1.to_owned());
         let is_running = running.unwrap_or(matches!(condition, Condition::Running | Condition::OnlineMaintenance | Condition::Other));
         let api = match words("Api") {
             api if api.is_empty() => Err(StateError::NoApi(name.clone())),

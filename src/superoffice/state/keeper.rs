@@ -414,10 +414,7 @@ impl Slot {
     }
 
     /// Waits as long as `worth` says that it is worth it, and asks meanwhile.
-    async fn wait(
-        self: &Arc<Self>,
-        worth: impl Fn(&Progress, &Standing, Moment) -> Option<(Duration, Asked)>,
-    ) -> Arc<Standing> {
+    async fn wait(self: &Arc<Self>, worth: impl Fn(&Progress, &Standing, Moment) -> Option<(Duration, Asked)>) -> Arc<Standing> {
         let started = Instant::now();
         self.used.store(true, Ordering::Relaxed);
         loop {
@@ -635,16 +632,7 @@ impl Slot {
 }
 
 fn nothing(fetched: Moment) -> Standing {
-    Standing {
-        base: None,
-        previous: Vec::new(),
-        state: None,
-        refused: None,
-        unknown: None,
-        outage: None,
-        fetched,
-        kept: Duration::ZERO,
-    }
+    Standing { base: None, previous: Vec::new(), state: None, refused: None, unknown: None, outage: None, fetched, kept: Duration::ZERO }
 }
 
 fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -236,7 +236,7 @@ async fn a_421_finds_the_new_place_for_all_who_wait() {
     assert_eq!(bench.ready(), None, "new requests wait for the news, too");
     let found = bench.keeper.elsewhere(&old).await.unwrap();
     assert_eq!(found.base.as_ref().unwrap().to_string(), "https://b.superoffice.com/Cust1/api");
-    assert_eq!(found.previous, [old.clone()]);
+    assert_eq!(found.previous, std::slice::from_ref(&old));
     assert_eq!(bench.fetches(), 2);
     assert_eq!(*lock(&bench.script.left), ["https://a.superoffice.com/Cust1/api"]);
     // A straggler's 421 from the old place needs no fetch.
