@@ -20,6 +20,7 @@ use crate::metrics::Metrics;
 use crate::proxy::error::ProxyError;
 use crate::proxy::route::Routes;
 use crate::proxy::{Common, InFlight, Proxy, Recorded, Settings, Tenant};
+use crate::push::StatePush;
 use crate::server::guard::HostGuard;
 use crate::server::{self, Crew, Ends, Handler, Inbound, Stop};
 use crate::superoffice::ExchangeKind;
@@ -61,6 +62,8 @@ pub struct App {
     listeners: Vec<TcpListener>,
     admin_listeners: Vec<TcpListener>,
     admin: Admin,
+    push_listeners: Vec<TcpListener>,
+    push: StatePush,
     config: config::Listen,
     crew: Crew,
     live: Live,
@@ -243,6 +246,10 @@ impl App {
             Some(admin) => (server::bind(&admin.addresses).await?, HostGuard::new(&admin.hosts)),
             None => (Vec::new(), HostGuard::default()),
         };
+        let push_listeners = match &config.state.push_addresses {
+            Some(addresses) => server::bind(addresses).await?,
+            None => Vec::new(),
+        };
         for warning in &config.warnings {
             tracing::warn!("{warning}");
         }
@@ -269,9 +276,10 @@ impl App {
         };
         let proxy = Arc::new(ArcSwap::from_pointee(wired.snapshot(common)));
         let admin = Admin::new(proxy.clone(), admin_guard);
+        let push = StatePush::new(proxy.clone());
         let live = Live(Arc::new(LiveParts { proxy, clock, started, wired: Mutex::new(wired) }));
         let crew = Crew::start(listen.threads())?;
-        Ok(App { listeners, admin_listeners, admin, config: listen, crew, live, stop })
+        Ok(App { listeners, admin_listeners, admin, push_listeners, push, config: listen, crew, live, stop })
     }
 
     /// Where the proxy listens.
@@ -282,6 +290,11 @@ impl App {
     /// Where `/livez` and `/readyz` are.
     pub fn admin_addresses(&self) -> Vec<SocketAddr> {
         self.admin_listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect()
+    }
+
+    /// Where SuperOffice's notifications are taken.
+    pub fn push_addresses(&self) -> Vec<SocketAddr> {
+        self.push_listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect()
     }
 
     /// What a reload works on.
@@ -300,6 +313,7 @@ impl App {
         let limits = self.config.limits.clone();
         let admin_stop = Stop::default();
         let admin = tokio::spawn(server::serve(self.admin_listeners, limits.clone(), None, self.admin, admin_stop.clone()));
+        let push = tokio::spawn(server::serve(self.push_listeners, limits.clone(), None, self.push, self.stop.clone()));
         let deadline = tokio::spawn({
             let (stop, grace) = (self.stop.clone(), self.config.grace);
             async move {
@@ -310,6 +324,9 @@ impl App {
             }
         });
         server::serve(self.listeners, limits, Some(self.crew), handler, self.stop).await;
+        if let Err(error) = push.await {
+            tracing::error!(%error, "the listener for notifications failed");
+        }
         deadline.abort();
         admin_stop.drain.cancel();
         admin_stop.abort.cancel();
@@ -345,6 +362,7 @@ impl Live {
             backplane.caller = wired.backplane.caller.clone();
             backplane.logins = wired.backplane.logins.clone();
         }
+        backplane.states = wired.backplane.states.clone();
         // A host that is listed no more takes its tickets along.
         let keep = config.superoffice.upstream_hosts == wired.config.superoffice.upstream_hosts;
         let mut next = Wired { backplane, shared: wired.shared.clone(), config, tenants: Vec::new() };

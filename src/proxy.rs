@@ -208,7 +208,7 @@ impl Proxy {
         };
         let mut body = body;
         loop {
-            let Some(base) = &standing.base else { return Err(self.unknown_address(&standing, record)) };
+            let Some(base) = &standing.base else { return Err(unknown_address(tenant, &standing, record)) };
             let answered = self.send(&mut outgoing, &ticket, base, body, record).await;
             match answered {
                 Err(UpstreamError::Unread(why)) => {
@@ -315,11 +315,6 @@ impl Proxy {
         Ok(answer(response))
     }
 
-    fn unknown_address(&self, standing: &Standing, record: &mut AccessRecord) -> ProxyError {
-        record.cause = standing.unknown.clone();
-        ProxyError::TenantAddressUnknown(Duration::from_secs(10))
-    }
-
     fn explain(&self, error: UpstreamError, overrun: &body::Overrun, record: &mut AccessRecord) -> ProxyError {
         record.cause = Some(error.to_string());
         match (overrun.limit(), error) {
@@ -367,6 +362,11 @@ async fn waited<T>(news: impl Future<Output = T>, record: &mut AccessRecord) -> 
     let news = news.await;
     record.ticket_wait += record.elapsed().saturating_sub(started);
     news
+}
+
+fn unknown_address(tenant: &Tenant, standing: &Standing, record: &mut AccessRecord) -> ProxyError {
+    record.cause = standing.unknown.clone();
+    ProxyError::TenantAddressUnknown(tenant.keeper.retry_after())
 }
 
 fn without_ticket(unavailable: Unavailable, record: &mut AccessRecord) -> ProxyError {

@@ -23,7 +23,7 @@ use soproxy::proxy::{headers, target};
 use soproxy::sandbox::demo;
 use soproxy::superoffice::jwt::{self, Expected};
 use soproxy::superoffice::keys::VerificationKeys;
-use soproxy::superoffice::origin::{BaseUrl, UpstreamHosts};
+use soproxy::superoffice::origin::BaseUrl;
 use soproxy::superoffice::signing::SigningKey;
 use soproxy::superoffice::{CLAIM_PREFIX, ContextId, SystemUserToken, soap};
 use soproxy::ticket::Ticket;
@@ -84,10 +84,8 @@ fn header_policy(c: &mut Criterion) {
         ("set-cookie", "SOOnline=0123456789abcdef; path=/; HttpOnly"),
         ("x-powered-by", "ASP.NET"),
     ]);
-    let hosts = UpstreamHosts::parse(["*.superoffice.com"]).unwrap();
     let ticket = Ticket {
         authorization: HeaderValue::from_str(&format!("SOTicket 7T:{}", "A".repeat(600))).unwrap(),
-        base: hosts.allow("https://sod2.superoffice.com/Cust5000/api".parse().unwrap()).unwrap(),
         generation: 1,
         issued: Clock::system().now(),
         after_refusal: false,
