@@ -6,11 +6,14 @@
 //! what was assumed.
 //!
 //! One service answers for all hosts: `/login/…` (`login`), `/api/state/{ctx}` (`state`), `/{ctx}/api/…` (`webapi`),
-//! and `/_sandbox/…`, the control endpoint ([`control`]). Paths are taken without regard to case, as IIS does.
+//! `/{ctx}/CS/…` (`service`), and `/_sandbox/…`, the control endpoint ([`control`]). Paths are taken without regard to case, as IIS
+//! does.
 
+mod coding;
 pub mod control;
 pub mod demo;
 mod document;
+mod door;
 mod echo;
 mod entities;
 pub mod faults;
@@ -19,13 +22,17 @@ mod jwt;
 mod login;
 mod odata;
 mod patch;
+mod place;
+mod present;
 pub mod reply;
+mod service;
 mod soap;
 mod state;
 mod tickets;
 mod token;
 mod url;
 mod webapi;
+mod xml;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::pin::Pin;
@@ -47,7 +54,7 @@ use crate::clock::{Clock, Moment};
 
 pub use control::{Control, Counters};
 pub use document::content_byte;
-pub use faults::{Faults, JwtFault, LoginFault, TenantState, Unauthorized};
+pub use faults::{Coding, Faults, JwtFault, LoginFault, TenantState, Unauthorized};
 pub use login::Refusal;
 
 use reply::{CloseConnection, Reply, ReplyBody};
@@ -197,6 +204,7 @@ impl Sandbox {
             ["login", ..] => login::handle(self, &path[1..], request).await,
             ["api", "state", context] => state::handle(self, context, &path[2], request).await,
             [_, "api", ..] => webapi::handle(self, &path, request).await,
+            [_, "cs", _, ..] => service::handle(self, &path, request).await,
             _ => self.not_found(request.uri()),
         };
         let date = SystemTime::try_from(self.now()).map(httpdate::fmt_http_date);

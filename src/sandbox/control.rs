@@ -45,16 +45,27 @@ pub struct Counters {
     pub jwks: u64,
     /// Fetches of tenant states.
     pub state: u64,
+    /// The same by tenant (`unknown` where it was not one of ours).
+    pub states: BTreeMap<String, u64>,
     /// Calls of the web API, refused ones too.
     pub api_calls: u64,
     /// 401s among the answers to those.
     pub unauthorized: u64,
+    /// 421s.
+    pub misdirected: u64,
+    /// 503s, because the tenant does not run.
+    pub not_running: u64,
 }
 
 impl Counters {
     /// The exchanges of one tenant.
     pub fn exchanges_of(&self, tenant: &str) -> u64 {
         self.exchanges.get(tenant).copied().unwrap_or_default()
+    }
+
+    /// The state fetches of one tenant.
+    pub fn states_of(&self, tenant: &str) -> u64 {
+        self.states.get(tenant).copied().unwrap_or_default()
     }
 }
 
