@@ -8,8 +8,8 @@ use sha2::{Digest, Sha256};
 use super::reply::{self, Reply, ReplyBody};
 use super::webapi::Call;
 
-/// Method, target, headers, and of the body its length and SHA-256; credentials only as the beginning of theirs.
-pub(super) async fn handle(call: &Call<'_>, mut body: ReplyBody) -> Reply {
+/// Method, target, headers, and of the body its length and SHA-256; credentials only as the beginning of theirs; and `extra`.
+pub(super) async fn handle<const N: usize>(call: &Call<'_>, mut body: ReplyBody, extra: [(&str, Value); N]) -> Reply {
     let mut length: u64 = 0;
     let mut hash = Sha256::new();
     while let Some(frame) = body.frame().await {
@@ -33,7 +33,7 @@ pub(super) async fn handle(call: &Call<'_>, mut body: ReplyBody) -> Reply {
         })
         .collect();
     let target = call.head.uri.path_and_query().map_or("", |target| target.as_str());
-    let echo = json!({
+    let mut echo = json!({
         "Tenant": call.tenant.context,
         "Method": call.head.method.as_str(),
         "Target": target,
@@ -46,6 +46,9 @@ pub(super) async fn handle(call: &Call<'_>, mut body: ReplyBody) -> Reply {
         "BodyLength": length,
         "BodySha256": hex(&hash.finalize()),
     });
+    for (name, value) in extra {
+        echo[name] = value;
+    }
     reply::json(StatusCode::OK, &echo)
 }
 

@@ -3,16 +3,19 @@
 
 pub(super) mod lists;
 mod seed;
+mod version;
 mod world;
 
-use http::{Method, StatusCode};
+use http::header::{CONTENT_LOCATION, ETAG, HeaderName, LOCATION};
+use http::{HeaderValue, Method, StatusCode};
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use super::odata::select_members;
 use super::patch::{self, PatchError};
+use super::present::{Root, invalid};
 use super::reply::{self, Reply};
-use super::webapi::{self, Call};
+use super::webapi::Call;
 
 pub(super) use lists::{agent, mdo_list, principal};
 pub(super) use world::{Full, World};
@@ -127,7 +130,10 @@ pub(super) fn not_found(kind: Kind, id: impl std::fmt::Display) -> Reply {
 pub(super) fn read(call: &Call<'_>, kind: Kind, id: u32) -> Reply {
     let world = call.sandbox.control().world(call.index);
     match world.get(kind, id) {
-        Some(entity) => show(call, kind, id, entity.clone()),
+        Some(entity) => match version::refusal(&call.head.headers, &call.head.method, entity) {
+            None => show(call, kind, id, entity),
+            Some(status) => refused(status, entity),
+        },
         None => not_found(kind, id),
     }
 }
@@ -136,14 +142,15 @@ pub(super) fn read(call: &Call<'_>, kind: Kind, id: u32) -> Reply {
 pub(super) fn create(call: &Call<'_>, kind: Kind, written: Value) -> Reply {
     let mut entity = match clean(kind, written) {
         Ok(entity) => entity,
-        Err(why) => return webapi::invalid(&why),
+        Err(why) => return invalid(&why),
     };
     let now = stamp(call);
     entity["CreatedDate"] = now.clone();
     entity["UpdatedDate"] = now;
     let mut world = call.sandbox.control().world(call.index);
     match world.insert(kind, entity) {
-        Ok(id) => show(call, kind, id, world.get(kind, id).cloned().unwrap_or_default()),
+        // Documented: 200, not 201. Assumption: the new entity's address is in `Location` all the same.
+        Ok(id) => with_address(call, kind, id, LOCATION, world.get(kind, id)),
         Err(none_left) => full(none_left),
     }
 }
@@ -158,13 +165,16 @@ pub(super) fn patch(call: &Call<'_>, kind: Kind, id: u32, changes: Value) -> Rep
     store(call, kind, id, |mut entity| match patch::apply(&mut entity, &changes) {
         Ok(()) => Ok(entity),
         Err(PatchError::Conflict(text)) => Err(Box::new(reply::crm_error(StatusCode::CONFLICT, "SoConflictException", &text))),
-        Err(PatchError::Invalid(text)) => Err(Box::new(webapi::invalid(&text))),
+        Err(PatchError::Invalid(text)) => Err(Box::new(invalid(&text))),
     })
 }
 
 fn store(call: &Call<'_>, kind: Kind, id: u32, change: impl FnOnce(Value) -> Result<Value, Box<Reply>>) -> Reply {
     let mut world = call.sandbox.control().world(call.index);
     let Some(old) = world.get(kind, id).cloned() else { return not_found(kind, id) };
+    if let Some(status) = version::refusal(&call.head.headers, &call.head.method, &old) {
+        return refused(status, &old);
+    }
     let keep = |name: &str| old.get(name).cloned().unwrap_or(Value::Null);
     let (created, extra) = (keep("CreatedDate"), keep("ExtraFields"));
     let changed = match change(old) {
@@ -173,33 +183,77 @@ fn store(call: &Call<'_>, kind: Kind, id: u32, change: impl FnOnce(Value) -> Res
     };
     let mut entity = match clean(kind, changed) {
         Ok(entity) => entity,
-        Err(why) => return webapi::invalid(&why),
+        Err(why) => return invalid(&why),
     };
     if entity[kind.id_member()].as_u64().is_some_and(|written| written != 0 && written != u64::from(id)) {
-        return webapi::invalid(&format!("the {} in the body is another than the one in the path", kind.id_member()));
+        return invalid(&format!("the {} in the body is another than the one in the path", kind.id_member()));
     }
     entity["CreatedDate"] = created;
     entity["ExtraFields"] = extra;
     entity["UpdatedDate"] = stamp(call);
     match world.put(kind, id, entity) {
-        Ok(()) => show(call, kind, id, world.get(kind, id).cloned().unwrap_or_default()),
+        Ok(()) => with_address(call, kind, id, CONTENT_LOCATION, world.get(kind, id)),
         Err(none_left) => full(none_left),
     }
 }
 
 /// `DELETE {kind}/{id}`
 pub(super) fn delete(call: &Call<'_>, kind: Kind, id: u32) -> Reply {
-    let gone = call.sandbox.control().world(call.index).remove(kind, id);
-    if gone { reply::empty(StatusCode::NO_CONTENT) } else { not_found(kind, id) }
+    let mut world = call.sandbox.control().world(call.index);
+    let Some(entity) = world.get(kind, id) else { return not_found(kind, id) };
+    if let Some(status) = version::refusal(&call.head.headers, &call.head.method, entity) {
+        return refused(status, entity);
+    }
+    world.remove(kind, id);
+    reply::empty(StatusCode::NO_CONTENT)
 }
 
-fn show(call: &Call<'_>, kind: Kind, id: u32, mut entity: Value) -> Reply {
-    let links = json!({ "Self": format!("{}/{}/{id}", call.api, kind.name()), "Archive": format!("{}/{}", call.api, kind.name()) });
-    entity["_Links"] = links;
+fn show(call: &Call<'_>, kind: Kind, id: u32, entity: &Value) -> Reply {
+    let mut shown = entity.clone();
+    shown["_Links"] = links(call, kind, id, entity);
     if let Some(select) = call.query().get("$select").filter(|_| call.head.method == Method::GET) {
-        select_members(&mut entity, &select);
+        select_members(&mut shown, &select);
     }
-    reply::json(StatusCode::OK, &entity)
+    let mut reply = reply::json(StatusCode::OK, &shown);
+    reply.extensions_mut().insert(Root(kind.name()));
+    tagged(reply, entity)
+}
+
+fn with_address(call: &Call<'_>, kind: Kind, id: u32, header: HeaderName, stored: Option<&Value>) -> Reply {
+    let mut reply = show(call, kind, id, stored.unwrap_or(&Value::Null));
+    let address = HeaderValue::from_str(&format!("{}/{}/{id}", call.api, kind.name()));
+    reply.headers_mut().extend(address.ok().map(|address| (header, address)));
+    reply
+}
+
+/// Assumption: of `_Links` only `Self` was found. `Rel` is what belongs to an entity, or what it belongs to.
+fn links(call: &Call<'_>, kind: Kind, id: u32, entity: &Value) -> Value {
+    let (api, own) = (&call.api, format!("{}/{}/{id}", call.api, kind.name()));
+    let contact = entity.pointer("/Contact/ContactId").and_then(Value::as_u64).filter(|id| *id != 0);
+    let related = match (kind, contact) {
+        (Kind::Contact, _) => format!("{own}/Persons"),
+        (_, Some(contact)) => format!("{api}/Contact/{contact}"),
+        (_, None) => own.clone(),
+    };
+    let mut links = json!({ "Self": own, "Rel": related, "Archive": format!("{api}/{}", kind.name()) });
+    if kind == Kind::Document {
+        links["Content"] = format!("{own}/Content").into();
+    }
+    links
+}
+
+fn tagged(mut reply: Reply, entity: &Value) -> Reply {
+    reply.headers_mut().extend(HeaderValue::from_str(&version::etag(entity)).ok().map(|tag| (ETAG, tag)));
+    reply
+}
+
+/// 304 or 412.
+fn refused(status: StatusCode, entity: &Value) -> Reply {
+    let reply = match status {
+        StatusCode::NOT_MODIFIED => reply::empty(status),
+        _ => reply::crm_error(status, "SoPreconditionFailedException", "The entity is not what the request's conditions say"),
+    };
+    tagged(reply, entity)
 }
 
 fn stamp(call: &Call<'_>) -> Value {

@@ -11,19 +11,31 @@
 //!   "login_of": {},           // the same for one tenant: {"Cust12345": "down"}
 //!   "jwks_down": false,       // closes the connection
 //!   "state_down": false,      // closes the connection
+//!   "state_slow": "0s",       // before the tenant state endpoint answers
+//!   "state_garbled": false,   // the tenant state endpoint answers 200 and HTML
+//!   "valid_for": "600s",      // how far ahead a state's ValidUntil is; "-1m" is past
 //!   "unauthorized": "off",    // "always", or {"next": 3}: that many API calls are answered 401
 //!   "latency": "0s",          // before each API call is looked at
 //!   "moved": {},              // {"Cust12345": null}: 421 here, and the state tells this machine's other loopback name;
-//!                             // or the new place: {"Cust12345": "http://127.0.0.1:9000"}
+//!                             // "home": 421 anywhere but at the sandbox's own address; or a new place:
+//!                             // {"Cust12345": "http://127.0.0.1:9000"}
+//!   "old_links": {},          // {"Cust12345": "http://127.0.0.1:9000"}: links in answers name this, as it is written,
+//!                             // and not the place where the tenant is
 //!   "state": {},              // {"Cust12345": "OfflineMaintenance"}: any state name of the protocol page §6.5
 //!   "clock_skew": "0s",       // the sandbox's clock minus the machine's: "20m", "-90s"
-//!   "jwt": "ok"               // "wrong_issuer", "wrong_audience", "wrong_context", "expired", "bad_signature", "no_ticket",
+//!   "jwt": "ok",              // "wrong_issuer", "wrong_audience", "wrong_context", "expired", "bad_signature", "no_ticket",
 //!                             // "rotate_key": sign with a new key, which the JWKS publishes from now on
+//!   "coding": "asked",        // "identity", "gzip", "br", "deflate" (zlib), "raw_deflate" (as old IIS sent it): how the API's
+//!                             // answers are compressed, whatever Accept-Encoding says
+//!   "escaped_slashes": false  // the API's JSON writes \/ for /
 //! }
 //! ```
 //!
+//! In `login_of`, `moved`, `old_links` and `state`, `POST` changes the tenants it names; one is taken out by `PUT` or `DELETE`.
+//!
 //! Durations are a number of seconds or text with `ms`, `s`, `m` or `h`.
 
+mod kinds;
 mod span;
 
 use std::collections::BTreeMap;
@@ -33,10 +45,10 @@ use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::login::Refusal;
+pub use kinds::{Coding, JwtFault, LoginFault, TenantState, Unauthorized};
 
 /// Everything that can be made to go wrong. The default is that nothing does.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Faults {
     /// What the login service does with an exchange.
@@ -47,13 +59,24 @@ pub struct Faults {
     pub jwks_down: bool,
     /// The tenant state endpoint closes the connection.
     pub state_down: bool,
+    /// How long the tenant state endpoint waits before it answers.
+    #[serde(with = "span::unsigned")]
+    pub state_slow: Duration,
+    /// The tenant state endpoint answers 200 and an HTML page.
+    pub state_garbled: bool,
+    /// How far ahead a state's `ValidUntil` is.
+    #[serde(with = "span::signed")]
+    pub valid_for: SignedDuration,
     /// API calls that are answered 401 whatever they carry.
     pub unauthorized: Unauthorized,
     /// How long each API call waits.
     #[serde(with = "span::unsigned")]
     pub latency: Duration,
-    /// Tenants that have moved, and where to (an origin); `None` is this machine's other loopback name.
+    /// Tenants that have moved, and where to (an origin); `None` is this machine's other loopback name, `home` the sandbox's
+    /// own address.
     pub moved: BTreeMap<String, Option<String>>,
+    /// Tenants whose links name something else than the place where they are: any text, in place of the origin.
+    pub old_links: BTreeMap<String, String>,
     /// Tenants that are in another state than `Running`.
     pub state: BTreeMap<String, TenantState>,
     /// The sandbox's clock minus the machine's, on top of [`super::Options::clock_skew`].
@@ -61,101 +84,32 @@ pub struct Faults {
     pub clock_skew: SignedDuration,
     /// What is wrong with the tokens.
     pub jwt: JwtFault,
+    /// How the API's answers are compressed.
+    pub coding: Coding,
+    /// The API's JSON writes `\/` for `/`.
+    pub escaped_slashes: bool,
 }
 
-/// What the login service does with an exchange.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
-pub enum LoginFault {
-    /// Its work.
-    #[default]
-    Ok,
-    /// Closes the connection without an answer.
-    Down,
-    /// Answers after a while.
-    Slow {
-        /// The while.
-        #[serde(with = "span::unsigned")]
-        delay: Duration,
-    },
-    /// 200, and an HTML page.
-    Garbled,
-    /// 500, and an HTML page.
-    #[serde(rename = "html_500")]
-    Html500,
-    /// 500, and a SOAP fault (the REST twin: ASP.NET's `Message`).
-    SoapFault,
-    /// 200, and nothing.
-    Empty,
-    /// A good reply that ends half-way.
-    Truncated,
-    /// 302 to a login page.
-    Redirect,
-    /// 200, and `IsSuccessful` false.
-    Refuse {
-        /// SuperID's name for the reason.
-        code: Refusal,
-    },
-}
-
-/// API calls that are answered 401 whatever they carry.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
-pub enum Unauthorized {
-    /// None.
-    #[default]
-    Off,
-    /// All.
-    Always,
-    /// So many more.
-    Next(u32),
-}
-
-/// What is wrong with the tokens of good exchanges.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum JwtFault {
-    /// Nothing.
-    #[default]
-    Ok,
-    /// `iss` is somebody else.
-    WrongIssuer,
-    /// `aud` is another serial.
-    WrongAudience,
-    /// `ctx` is another tenant.
-    WrongContext,
-    /// Its times are an hour back.
-    Expired,
-    /// The signature is of other bytes.
-    BadSignature,
-    /// There is no ticket claim.
-    NoTicket,
-    /// Signed with a new key, which the JWKS publishes from now on.
-    RotateKey,
-}
-
-/// A tenant's state. Protocol §6.5.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[allow(missing_docs)] // SuperOffice's own names
-pub enum TenantState {
-    Unknown,
-    Provisioning,
-    #[default]
-    Running,
-    Deleted,
-    Suspended,
-    OnlineMaintenance,
-    OfflineMaintenance,
-    ProvisioningFailed,
-    Deleting,
-    DeleteFailed,
-    MigrationPending,
-}
-
-impl TenantState {
-    /// `IsRunning`, which also says whether the API can be called.
-    pub fn is_running(self) -> bool {
-        matches!(self, TenantState::Running | TenantState::OnlineMaintenance)
+impl Default for Faults {
+    fn default() -> Faults {
+        Faults {
+            login: LoginFault::Ok,
+            login_of: BTreeMap::new(),
+            jwks_down: false,
+            state_down: false,
+            state_slow: Duration::ZERO,
+            state_garbled: false,
+            valid_for: SignedDuration::from_mins(10),
+            unauthorized: Unauthorized::Off,
+            latency: Duration::ZERO,
+            moved: BTreeMap::new(),
+            old_links: BTreeMap::new(),
+            state: BTreeMap::new(),
+            clock_skew: SignedDuration::ZERO,
+            jwt: JwtFault::Ok,
+            coding: Coding::Asked,
+            escaped_slashes: false,
+        }
     }
 }
 
@@ -170,14 +124,18 @@ impl InvalidFault {
     }
 }
 
+/// The members that are told by tenant.
+const BY_TENANT: [&str; 4] = ["login_of", "moved", "old_links", "state"];
+
 impl Faults {
-    /// Changes the members that `changes`, a JSON object, has. Those of `login_of`, `moved` and `state` join what is there.
+    /// Changes the members that `changes`, a JSON object, has. Those of `login_of`, `moved`, `old_links` and
+    /// `state` join what is there.
     pub fn merge(&mut self, changes: Value) -> Result<(), InvalidFault> {
         let Value::Object(changes) = changes else { return Err(InvalidFault("not a JSON object".into())) };
         let mut all = self.to_object();
         for (key, value) in changes {
             match (all.get_mut(&key), value) {
-                (Some(Value::Object(old)), Value::Object(new)) if matches!(key.as_str(), "login_of" | "moved" | "state") => old.extend(new),
+                (Some(Value::Object(old)), Value::Object(new)) if BY_TENANT.contains(&key.as_str()) => old.extend(new),
                 (_, value) => _ = all.insert(key, value),
             }
         }
@@ -186,7 +144,7 @@ impl Faults {
     }
 
     /// One change as it is written on a command line: `login=down`, `login.slow.delay=5s`, `login.refuse.code=Revoked`,
-    /// `unauthorized.next=3`, `state.Cust12345=Suspended`, `moved.Cust12345=null`, `latency=200ms`.
+    /// `unauthorized.next=3`, `state.Cust12345=Suspended`, `moved.Cust12345=null`, `valid_for=2s`, `coding=gzip`.
     pub fn set(&mut self, assignment: &str) -> Result<(), InvalidFault> {
         let (path, text) = assignment
             .split_once('=')
@@ -206,14 +164,19 @@ impl Faults {
         by_name(&self.state, tenant).copied().unwrap_or_default()
     }
 
-    /// `None`: has not moved. `Some(None)`: to the other loopback name.
+    /// `None`: has not moved. `Some(None)`: to the other loopback name. `Some(Some("home"))`: to the sandbox's own address.
     pub(super) fn moved_to(&self, tenant: &str) -> Option<Option<&str>> {
         by_name(&self.moved, tenant).map(|to| to.as_deref())
     }
 
+    /// What a tenant's links name instead of its place.
+    pub(super) fn old_links_of(&self, tenant: &str) -> Option<&str> {
+        by_name(&self.old_links, tenant).map(String::as_str)
+    }
+
     /// All tenants that are named anywhere.
     pub(super) fn tenants(&self) -> impl Iterator<Item = &str> {
-        self.login_of.keys().chain(self.moved.keys()).chain(self.state.keys()).map(String::as_str)
+        self.login_of.keys().chain(self.moved.keys()).chain(self.old_links.keys()).chain(self.state.keys()).map(String::as_str)
     }
 
     fn to_object(&self) -> Map<String, Value> {
@@ -229,69 +192,4 @@ fn by_name<'a, T>(map: &'a BTreeMap<String, T>, tenant: &str) -> Option<&'a T> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    #[test]
-    fn the_default_is_the_document_of_the_module_page() {
-        let expected = json!({
-            "login": "ok", "login_of": {}, "jwks_down": false, "state_down": false, "unauthorized": "off", "latency": "0s",
-            "moved": {}, "state": {}, "clock_skew": "0s", "jwt": "ok",
-        });
-        assert_eq!(serde_json::to_value(Faults::default()).unwrap(), expected);
-        assert_eq!(serde_json::from_value::<Faults>(expected).unwrap(), Faults::default());
-    }
-
-    #[test]
-    fn every_fault_can_be_set_as_on_a_command_line() {
-        let mut faults = Faults::default();
-        for text in [
-            "login.slow.delay=1500ms",
-            "login_of.Cust1=down",
-            "login_of.Cust2.refuse.code=Revoked",
-            "jwks_down=true",
-            "unauthorized.next=3",
-            "latency=0.2",
-            "moved.Cust1=null",
-            "moved.Cust2=http://localhost:1",
-            "state.Cust1=OfflineMaintenance",
-            "clock_skew=-20m",
-            "jwt=rotate_key",
-        ] {
-            faults.set(text).unwrap_or_else(|error| panic!("{text}: {error}"));
-        }
-        assert_eq!(faults.login, LoginFault::Slow { delay: Duration::from_millis(1500) });
-        assert_eq!(faults.login_for("cust1"), &LoginFault::Down);
-        assert_eq!(faults.login_for("Cust2"), &LoginFault::Refuse { code: Refusal::Revoked });
-        assert_eq!(faults.login_for("Cust3"), &faults.login);
-        assert_eq!(faults.unauthorized, Unauthorized::Next(3));
-        assert_eq!(faults.latency, Duration::from_millis(200));
-        assert_eq!(faults.moved_to("CUST1"), Some(None));
-        assert_eq!(faults.moved_to("Cust2"), Some(Some("http://localhost:1")));
-        assert!(!faults.state_of("Cust1").is_running());
-        assert_eq!(faults.clock_skew, SignedDuration::from_mins(-20));
-        let again: Faults = serde_json::from_value(serde_json::to_value(&faults).unwrap()).unwrap();
-        assert_eq!(again, faults);
-    }
-
-    #[test]
-    fn what_does_not_exist_is_refused_and_changes_nothing() {
-        let mut faults = Faults::default();
-        for text in [
-            "login",
-            "login=broken",
-            "logn=down",
-            "latency=-5s",
-            "latency=soon",
-            "state.Cust1=Asleep",
-            "login.refuse.code=Tired",
-            "unauthorized=3",
-            "clock_skew=1e300",
-            "login.slow.dly=1s",
-        ] {
-            assert!(faults.set(text).is_err(), "{text}");
-        }
-        assert_eq!(faults, Faults::default());
-    }
-}
+mod tests;

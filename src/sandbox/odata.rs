@@ -16,20 +16,21 @@ const LARGEST_PAGE: usize = 10_000;
 /// The columns without `$select`: the first of each kind.
 const DEFAULT_COLUMNS: usize = 5;
 
-/// The list of `kind`, reached at `path` under the API.
-pub(super) fn list(call: &Call<'_>, kind: Kind, path: &str) -> Reply {
+/// The list of `kind`, reached at `path` under the API; all, or those of one contact.
+pub(super) fn list(call: &Call<'_>, kind: Kind, path: &str, contact: Option<u32>) -> Reply {
     let query = call.query();
     let plan = match Plan::read(kind, |name| query.get(name)) {
         Ok(plan) => plan,
         Err(text) => return reply::crm_error(StatusCode::BAD_REQUEST, "SoArchiveException", &text),
     };
     let world = call.sandbox.control().world(call.index);
-    let mut rows: Vec<(u32, &Value)> = world.all(kind).filter(|(_, entity)| plan.fits(entity)).collect();
+    let belongs = |entity: &Value| contact.is_none_or(|id| value(entity, "/Contact/ContactId") == id);
+    let mut rows: Vec<(u32, &Value)> = world.all(kind).filter(|(_, entity)| belongs(entity) && plan.fits(entity)).collect();
     rows.sort_by(|a, b| plan.order(a.1, b.1));
     let more = rows.len() > plan.skip.saturating_add(plan.top);
-    let value: Vec<Value> = rows.into_iter().skip(plan.skip).take(plan.top).map(|(id, entity)| plan.row(id, entity)).collect();
+    let shown: Vec<Value> = rows.into_iter().skip(plan.skip).take(plan.top).map(|(id, entity)| plan.row(id, entity)).collect();
     let address = format!("{}/{path}", call.api);
-    let mut feed = json!({ "odata.metadata": format!("{address}/$metadata"), "value": value });
+    let mut feed = json!({ "odata.metadata": format!("{address}/$metadata"), "value": shown });
     if more && plan.top > 0 {
         feed["odata.nextLink"] = format!("{address}?{}", query.with("$skip", &(plan.skip + plan.top).to_string())).into();
     }

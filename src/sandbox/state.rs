@@ -1,12 +1,12 @@
 //! `/api/state/{ctx}`: where a tenant is and whether it runs. No credential. Protocol §6.5.
 
 use http::{Method, Request, StatusCode};
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use serde_json::json;
 
 use super::faults::TenantState;
 use super::reply::{self, Reply, ReplyBody};
-use super::{Sandbox, Tenant};
+use super::{Sandbox, place};
 
 /// NetServer's version, wherever it shows.
 pub(super) const RELEASE: &str = "Release_11.10_2026.02.24-02";
@@ -16,13 +16,26 @@ pub(super) async fn handle(sandbox: &Sandbox, context: &str, asked: &str, reques
     if request.method() != Method::GET {
         return reply::wrong_method(request.method());
     }
-    sandbox.control().count(|counters| counters.state += 1);
+    let known = sandbox.tenant(context).map(|(_, tenant)| tenant);
+    let name = known.map_or("unknown", |tenant| tenant.context.as_str());
+    sandbox.control().count(|counters| {
+        counters.state += 1;
+        *counters.states.entry(name.to_owned()).or_default() += 1;
+    });
+    let slow = sandbox.control().faults().state_slow;
+    if !slow.is_zero() {
+        tokio::time::sleep(slow).await;
+    }
+    // What is true when the answer is made, not what was true when it was asked for.
     let faults = sandbox.control().faults();
     if faults.state_down {
         return reply::close();
     }
-    let valid_until = seven_digits(sandbox.now().checked_add(SignedDuration::from_mins(10)).unwrap_or_else(|_| sandbox.now()));
-    let Some((_, tenant)) = sandbox.tenant(context) else {
+    if faults.state_garbled {
+        return reply::html(StatusCode::OK, "SuperOffice", "We are making some improvements. Please try again later.");
+    }
+    let valid_until = seven_digits(sandbox.now().checked_add(faults.valid_for).unwrap_or_else(|_| sandbox.now()));
+    let Some(tenant) = known else {
         // Assumption: 200 with State Unknown; the state is documented, the status for it was not found.
         let body = json!({
             "ContextIdentifier": asked,
@@ -36,7 +49,7 @@ pub(super) async fn handle(sandbox: &Sandbox, context: &str, asked: &str, reques
         return reply::json(StatusCode::OK, &body);
     };
     let state = faults.state_of(&tenant.context);
-    let endpoint = format!("{}/{}", place(sandbox, tenant), tenant.context);
+    let endpoint = format!("{}/{}", place::of(sandbox, tenant), tenant.context);
     let body = json!({
         "ContextIdentifier": tenant.context,
         "Endpoint": endpoint,
@@ -49,22 +62,6 @@ pub(super) async fn handle(sandbox: &Sandbox, context: &str, asked: &str, reques
     reply::json(StatusCode::OK, &body)
 }
 
-/// The origin at which a tenant lives now.
-pub(super) fn place(sandbox: &Sandbox, tenant: &Tenant) -> String {
-    match sandbox.control().faults().moved_to(&tenant.context) {
-        None => sandbox.base().to_owned(),
-        Some(Some(to)) => to.trim_end_matches('/').to_owned(),
-        Some(None) => other_name(sandbox.base()),
-    }
-}
-
-/// The same port of this machine by its other name.
-fn other_name(base: &str) -> String {
-    let port = base.rsplit_once(':').map(|(_, port)| port).filter(|port| port.bytes().all(|b| b.is_ascii_digit()));
-    let host = if base.contains("//localhost") { "127.0.0.1" } else { "localhost" };
-    port.map_or_else(|| format!("http://{host}"), |port| format!("http://{host}:{port}"))
-}
-
 /// As .NET writes it, with seven fraction digits.
 fn seven_digits(at: Timestamp) -> String {
     format!("{}.{:07}Z", at.strftime("%Y-%m-%dT%H:%M:%S"), at.subsec_nanosecond().max(0) / 100)
@@ -73,18 +70,6 @@ fn seven_digits(at: Timestamp) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_other_name_of_this_machine() {
-        for (base, other) in [
-            ("http://127.0.0.1:8090", "http://localhost:8090"),
-            ("http://[::1]:8090", "http://localhost:8090"),
-            ("http://localhost:8090", "http://127.0.0.1:8090"),
-            ("http://sandbox", "http://localhost"),
-        ] {
-            assert_eq!(other_name(base), other);
-        }
-    }
 
     #[test]
     fn times_have_seven_fraction_digits() {

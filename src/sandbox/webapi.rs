@@ -1,16 +1,13 @@
-//! `/{ctx}/api`: who may call, and which part of the sandbox answers. Protocol §6, §7.
-//!
-//! Assumptions, because nothing was found: the body and `WWW-Authenticate` of a 401, the body of a 421 beyond its text, and
-//! 503 with an IIS page while a tenant does not run.
+//! `/{ctx}/api`: which part of the sandbox answers. Protocol §6, §7.
 
-use http::header::HeaderMap;
 use http::{Method, Request, StatusCode};
 use serde_json::{Value, json};
 
 use super::entities::Kind;
+use super::present::{self, Wishes};
 use super::reply::{self, Reply, ReplyBody};
 use super::url::Query;
-use super::{Sandbox, Tenant, document, echo, entities, odata, state};
+use super::{Sandbox, Tenant, document, door, echo, entities, feed, odata, place, state};
 
 /// No genuine entity is as large.
 const BODY_LIMIT: usize = 64 * 1024;
@@ -20,7 +17,7 @@ pub(super) struct Call<'a> {
     pub sandbox: &'a Sandbox,
     pub index: usize,
     pub tenant: &'a Tenant,
-    /// `http://host/Cust12345/api/v1`
+    /// `http://host/Cust12345/api/v1`, as links name it.
     pub api: String,
     pub head: http::request::Parts,
 }
@@ -43,70 +40,39 @@ impl Call<'_> {
 /// `path` is `[ctx, "api", …]`, decoded.
 pub(super) async fn handle(sandbox: &Sandbox, path: &[String], request: Request<ReplyBody>) -> Reply {
     let Some((index, tenant)) = sandbox.tenant(&path[0]) else { return sandbox.not_found(request.uri()) };
-    let control = sandbox.control();
-    control.count(|counters| counters.api_calls += 1);
-    let latency = control.faults().latency;
-    if !latency.is_zero() {
-        tokio::time::sleep(latency).await;
-    }
-    let place = state::place(sandbox, tenant);
-    let mut reply = if control.faults().moved_to(&tenant.context).is_some() && !is_addressed_to(&request, &place) {
-        misdirected()
-    } else if !control.faults().state_of(&tenant.context).is_running() {
-        reply::html(StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable", "HTTP Error 503. The service is unavailable.")
-    } else if path.len() == 2 {
-        listing(&request, &format!("{place}/{}", tenant.context))
-    } else if !path[2].eq_ignore_ascii_case("v1") {
-        sandbox.not_found(request.uri())
-    } else if control.refuse_this_call() || !may_call(sandbox, index, request.headers()) {
-        control.count(|counters| counters.unauthorized += 1);
-        unauthorized()
-    } else {
-        let (head, body) = request.into_parts();
-        let api = format!("{place}/{}/api/v1", tenant.context);
-        dispatch(&Call { sandbox, index, tenant, api, head }, &path[3..], body).await
+    arrived(sandbox).await;
+    let wishes = Wishes::of(request.headers(), &sandbox.control().faults());
+    let mut reply = match door::turned_away(sandbox, tenant, &request) {
+        Some(reply) => reply,
+        None => answer(sandbox, index, tenant, path, request).await,
     };
+    reply = present::finish(reply, &wishes).await;
     dress(&mut reply);
     reply
 }
 
-/// The `Host` (or the authority of HTTP/2) is that of `place`.
-fn is_addressed_to(request: &Request<ReplyBody>, place: &str) -> bool {
-    let host = request.headers().get("host").and_then(|host| host.to_str().ok());
-    let host = host.or_else(|| request.uri().authority().map(|authority| authority.as_str())).unwrap_or_default();
-    let authority = place.split_once("//").map_or(place, |(_, rest)| rest).split('/').next().unwrap_or_default();
-    host.eq_ignore_ascii_case(authority)
+/// A call is counted, and waits for as long as was demanded.
+pub(super) async fn arrived(sandbox: &Sandbox) {
+    sandbox.control().count(|counters| counters.api_calls += 1);
+    let latency = sandbox.control().faults().latency;
+    if !latency.is_zero() {
+        tokio::time::sleep(latency).await;
+    }
 }
 
-fn misdirected() -> Reply {
-    reply::aspnet(StatusCode::MISDIRECTED_REQUEST, "Wrong subdomain used to access tenant")
-}
-
-fn unauthorized() -> Reply {
-    let mut reply =
-        reply::crm_error(StatusCode::UNAUTHORIZED, "SoSessionException", "The ticket is not valid, or SO-AppToken does not fit");
-    reply::header(&mut reply, "www-authenticate", "SOTicket");
-    reply
-}
-
-/// A living ticket of this tenant, and its application's client secret. IIS takes `_` for `-` in header names and joins
-/// repeated headers, so neither an alias nor a second header is harmless here.
-fn may_call(sandbox: &Sandbox, index: usize, headers: &HeaderMap) -> bool {
-    let (_, tenant) = match sandbox.0.tenants.get(index) {
-        Some((tenant, _)) => (index, tenant),
-        None => return false,
-    };
-    let authorization = joined(headers, "authorization");
-    let Some((scheme, ticket)) = authorization.split_once(' ') else { return false };
-    joined(headers, "so-apptoken") == tenant.client_secret
-        && scheme.eq_ignore_ascii_case("SOTicket")
-        && sandbox.control().tickets.accept(ticket.trim(), index, sandbox.moment())
-}
-
-fn joined(headers: &HeaderMap, name: &str) -> String {
-    let fits = |have: &str| have.replace('_', "-") == name;
-    let values = headers.iter().filter(|(have, _)| fits(have.as_str())).map(|(_, value)| String::from_utf8_lossy(value.as_bytes()));
-    values.collect::<Vec<_>>().join(", ")
+async fn answer(sandbox: &Sandbox, index: usize, tenant: &Tenant, path: &[String], request: Request<ReplyBody>) -> Reply {
+    let endpoint = format!("{}/{}", place::of_links(sandbox, tenant), tenant.context);
+    if path.len() == 2 {
+        return listing(&request, &endpoint);
+    }
+    if !path[2].eq_ignore_ascii_case("v1") {
+        return sandbox.not_found(request.uri());
+    }
+    if let Some(reply) = door::unauthorized(sandbox, index, request.headers()) {
+        return reply;
+    }
+    let (head, body) = request.into_parts();
+    dispatch(&Call { sandbox, index, tenant, api: format!("{endpoint}/api/v1"), head }, &path[3..], body).await
 }
 
 /// `/api`: which versions there are. Needs no credential. Protocol §6.5.
@@ -114,8 +80,9 @@ fn listing(request: &Request<ReplyBody>, endpoint: &str) -> Reply {
     if request.method() != Method::GET {
         return reply::wrong_method(request.method());
     }
-    let wants_json = request.headers().get("accept").and_then(|accept| accept.to_str().ok()).is_some_and(|accept| accept.contains("json"));
-    if !wants_json {
+    let accept = request.headers().get("accept").and_then(|accept| accept.to_str().ok()).unwrap_or_default();
+    // Documented for JSON alone; XML is assumed, for those who do not ask for HTML, too.
+    if !accept.contains("json") && (!accept.contains("xml") || accept.contains("html")) {
         return reply::html(StatusCode::OK, "SuperOffice NetServer Web API", &format!("<a href=\"{endpoint}/api/v1/\">v1</a>"));
     }
     let body = json!({
@@ -140,11 +107,12 @@ async fn dispatch(call: &Call<'_>, path: &[String], body: ReplyBody) -> Reply {
     // HEAD is answered like GET; hyper leaves the body out.
     let method = if method == Method::HEAD { Method::GET } else { method };
     match (method, lower.as_slice()) {
-        (_, ["_sandbox", "echo"]) => echo::handle(call, body).await,
+        (_, ["_sandbox", "echo"]) => echo::handle(call, body, []).await,
+        (Method::GET, ["_sandbox", "feed"]) => feed::handle(call),
         (Method::GET, ["user", "currentprincipal"]) => reply::json(StatusCode::OK, &entities::principal(call.tenant)),
         (Method::GET, ["mdolist", name]) => entities::mdo_list(call, name),
         (Method::GET, ["archive", name]) => match Kind::from_path(name) {
-            Some(kind) => odata::list(call, kind, &format!("Archive/{}", path[1])),
+            Some(kind) => odata::list(call, kind, &format!("Archive/{}", path[1]), None),
             None => {
                 let text = format!("Unable to find an archive provider named '{}'", path[1]);
                 reply::crm_error(StatusCode::NOT_FOUND, "SoNotFoundException", &text)
@@ -155,6 +123,10 @@ async fn dispatch(call: &Call<'_>, path: &[String], body: ReplyBody) -> Reply {
             let text = format!("POST to this URL to call {agent}.{name}");
             reply::json(StatusCode::OK, &json!({ "POST": text }))
         }
+        (Method::GET, ["contact", id, "persons"]) => match id.parse() {
+            Ok(contact) => odata::list(call, Kind::Person, &format!("Contact/{contact}/Persons"), Some(contact)),
+            Err(_) => call.sandbox.not_found(&call.head.uri),
+        },
         (method, ["document", id, "content"]) => document::content(call, id, &method, body).await,
         (Method::GET, ["document", id, "length"]) => document::length(call, id),
         (method, [collection, rest @ ..]) if rest.len() < 2 => match Kind::from_path(collection) {
@@ -167,17 +139,14 @@ async fn dispatch(call: &Call<'_>, path: &[String], body: ReplyBody) -> Reply {
 
 async fn collection_call(call: &Call<'_>, kind: Kind, id: Option<&str>, method: Method, body: ReplyBody) -> Reply {
     let written = match method {
-        Method::POST | Method::PUT | Method::PATCH => match reply::read(body, BODY_LIMIT).await {
-            Some(body) => match serde_json::from_slice::<Value>(&body) {
-                Ok(value) => value,
-                Err(error) => return invalid(&error.to_string()),
-            },
-            None => return reply::aspnet(StatusCode::PAYLOAD_TOO_LARGE, "The request entity is too large for the sandbox."),
+        Method::POST | Method::PUT | Method::PATCH => match present::read(&call.head.headers, body, BODY_LIMIT).await {
+            Ok(written) => written,
+            Err(refused) => return *refused,
         },
         _ => Value::Null,
     };
     match (method, id) {
-        (Method::GET, None) => odata::list(call, kind, kind.name()),
+        (Method::GET, None) => odata::list(call, kind, kind.name(), None),
         (Method::POST, None) => entities::create(call, kind, written),
         (Method::GET, Some("default")) => reply::json(StatusCode::OK, &kind.template()),
         (method, Some(id)) => {
@@ -195,13 +164,8 @@ async fn collection_call(call: &Call<'_>, kind: Kind, id: Option<&str>, method: 
     }
 }
 
-/// ASP.NET's answer to a body that it cannot read. Protocol §6.4.
-pub(super) fn invalid(detail: &str) -> Reply {
-    reply::json(StatusCode::BAD_REQUEST, &json!({ "Message": "The request is invalid.", "MessageDetail": detail }))
-}
-
 /// The headers that NetServer, IIS and the load balancer in front of it add. Protocol §6.7.
-fn dress(reply: &mut Reply) {
+pub(super) fn dress(reply: &mut Reply) {
     for (name, value) in [
         ("cache-control", "no-cache"),
         ("pragma", "no-cache"),

@@ -5,8 +5,9 @@ use serde_json::{Value, json};
 
 use super::Kind;
 use crate::sandbox::Tenant;
+use crate::sandbox::present::invalid;
 use crate::sandbox::reply::{self, Reply};
-use crate::sandbox::webapi::{self, Call};
+use crate::sandbox::webapi::Call;
 
 /// Id, Norwegian, English.
 type Items = [(u32, &'static str, &'static str)];
@@ -122,7 +123,7 @@ pub(in crate::sandbox) fn agent(call: &Call<'_>, agent: &str, name: &str) -> Rep
         _ => return call.sandbox.not_found(&call.head.uri),
     };
     let Some(id) = call.query().get(id).and_then(|id| id.parse().ok()) else {
-        return webapi::invalid(&format!("The parameter '{id}' is missing or no number"));
+        return invalid(&format!("The parameter '{id}' is missing or no number"));
     };
     let world = call.sandbox.control().world(call.index);
     reply::json(StatusCode::OK, &world.get(kind, id))
