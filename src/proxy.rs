@@ -26,10 +26,11 @@ use tokio_util::sync::CancellationToken;
 
 use self::account::{Account, Payload};
 pub use self::account::{InFlight, Recorded};
+use self::address::Front;
 use self::body::Admitted;
 use self::error::ProxyError;
 use self::headers::REQUEST_ID;
-use self::route::Routes;
+use self::route::{Found, Route, Routes};
 use self::twice::{Kept, Outgoing, Twice};
 use crate::body::Body;
 use crate::clock::Clock;
@@ -73,6 +74,8 @@ pub struct Common {
 pub struct Settings {
     /// The names this listener goes by.
     pub guard: HostGuard,
+    /// The ways to us.
+    pub front: Front,
     /// Bytes of a request's target.
     pub max_uri: usize,
     /// Bytes of a request body; `None` is no limit.
@@ -152,9 +155,13 @@ impl Proxy {
         record: &mut AccessRecord,
     ) -> Result<Response<Payload>, ProxyError> {
         let (mut parts, body) = request.into_parts();
-        self.admit(&parts, ends)?;
+        let host = self.admit(&parts, ends)?;
         target::check(parts.uri.path())?;
-        let matched = self.routes.find(parts.uri.path())?;
+        let door = self.settings.front.door(ends.listener);
+        let matched = match self.routes.find(parts.uri.path(), door.tenant.as_deref(), host)? {
+            Found::Carried(matched) => matched,
+            Found::State { .. } => return Err(ProxyError::BadTarget("tenants' states are not told here yet")),
+        };
         let tenant = matched.tenant;
         record.tenant = Some(tenant.name.clone());
         let Admitted { body, replay, overrun } = body::admit(body, self.settings.max_body, self.settings.replay_limit)?;
@@ -173,7 +180,8 @@ impl Proxy {
             parts.headers.insert(UPGRADE, protocol);
         }
         let first = Some((std::mem::take(&mut parts.headers), std::mem::take(&mut parts.extensions)));
-        let mut outgoing = Outgoing { tenant, rest: matched.rest, parts: &parts, first, kept: Kept::default(), upgrade: upgrade.is_some() };
+        let (route, rest) = (matched.route, matched.rest);
+        let mut outgoing = Outgoing { tenant, route, rest, parts: &parts, first, kept: Kept::default(), upgrade: upgrade.is_some() };
         let mut twice = Twice::new(replay, &self.common.metrics);
 
         let mut sent = record.started;
@@ -185,6 +193,9 @@ impl Proxy {
                 ticket
             }
         };
+        if let Route::Further(route) = route {
+            target::beside_api(&ticket.base, route, rest, None)?;
+        }
         let mut body = body;
         loop {
             let answered = self.send(&mut outgoing, &ticket, body, record).await;
@@ -230,8 +241,8 @@ impl Proxy {
         }
     }
 
-    /// Whether this request may be answered by us at all.
-    fn admit(&self, parts: &Parts, ends: Ends) -> Result<(), ProxyError> {
+    /// Whether this request may be answered by us at all; and the tenant that its host names.
+    fn admit<'r>(&self, parts: &'r Parts, ends: Ends) -> Result<Option<&'r str>, ProxyError> {
         if ends.crowded {
             return Err(ProxyError::TooManyConnections);
         }
@@ -245,11 +256,12 @@ impl Proxy {
             return Err(ProxyError::UnsupportedCoding);
         }
         let refused = |error: crate::server::guard::Forbidden| ProxyError::ForbiddenOrigin(error.to_string());
-        self.settings.guard.check(parts, ends.local.ip().to_canonical()).map_err(refused)?;
+        let is_tenant = |name: &str| self.routes.knows(name);
+        let host = self.settings.guard.check(parts, ends.local.ip().to_canonical(), is_tenant).map_err(refused)?;
         if self.common.drain.is_cancelled() {
             return Err(ProxyError::ShuttingDown);
         }
-        Ok(())
+        Ok(host)
     }
 
     async fn send(
