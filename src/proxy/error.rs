@@ -21,8 +21,10 @@ const ALLOWED: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, PUT, PAT
 /// An answer of the proxy's own.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ProxyError {
-    /// The path's first segment is no configured tenant.
-    #[error("no such tenant here: the path starts with the context identifier of a configured tenant, /Cust12345/api/v1/…")]
+    /// The request names no configured tenant, or two of them.
+    #[error(
+        "no such tenant here: the path starts with the context identifier of a configured tenant, /Cust12345/api/v1/…; or with /api/ where a listener, the Host or listen.default_tenant names one"
+    )]
     UnknownTenant,
     /// The target is not carried, or could mean different things to us and to upstream.
     #[error("{0}")]

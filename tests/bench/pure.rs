@@ -37,10 +37,10 @@ fn routing(c: &mut Criterion) {
     let many = Routes::new((0..10_000).map(|n| (format!("Cust{n}"), n)));
     let path = TARGET.split('?').next().unwrap();
     let lower = path.to_ascii_lowercase();
-    group.bench_function("1 tenant", |b| b.iter(|| one.find(black_box(path))));
-    group.bench_function("10,000 tenants", |b| b.iter(|| many.find(black_box(path))));
-    group.bench_function("10,000 tenants, other case", |b| b.iter(|| many.find(black_box(&lower))));
-    group.bench_function("10,000 tenants, unknown", |b| b.iter(|| many.find(black_box("/Cust5000x/api/v1/Contact/12345"))));
+    group.bench_function("1 tenant", |b| b.iter(|| one.find(black_box(path), None, None)));
+    group.bench_function("10,000 tenants", |b| b.iter(|| many.find(black_box(path), None, None)));
+    group.bench_function("10,000 tenants, other case", |b| b.iter(|| many.find(black_box(&lower), None, None)));
+    group.bench_function("10,000 tenants, unknown", |b| b.iter(|| many.find(black_box("/Cust5000x/api/v1/Contact/12345"), None, None)));
     group.finish();
 }
 
