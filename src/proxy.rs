@@ -293,7 +293,7 @@ impl Proxy {
             return Err(ProxyError::TooManyConnections);
         }
         if parts.method == Method::CONNECT || parts.method == Method::TRACE {
-            return Err(ProxyError::MethodNotAllowed);
+            return Err(ProxyError::MethodNotAllowed(error::ALLOWED));
         }
         if parts.uri.path_and_query().is_some_and(|target| target.as_str().len() > self.settings.max_uri) {
             return Err(ProxyError::UriTooLong(self.settings.max_uri));

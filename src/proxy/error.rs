@@ -16,7 +16,7 @@ use crate::superoffice::Outage;
 pub const ERROR_HEADER: HeaderName = HeaderName::from_static("x-soproxy-error");
 
 /// The methods that are carried, as `Allow` lists them; others that nobody has registered pass too.
-const ALLOWED: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
+pub const ALLOWED: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 
 /// An answer of the proxy's own.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -35,9 +35,9 @@ pub enum ProxyError {
     /// A transfer coding that is not "chunked".
     #[error("the request's body comes in another transfer coding than chunked")]
     UnsupportedCoding,
-    /// CONNECT or TRACE.
-    #[error("this method is not carried; soproxy is no forward proxy: send plain requests for /{{contextId}}/api/… to it")]
-    MethodNotAllowed,
+    /// CONNECT or TRACE, or anything but what is allowed here.
+    #[error("this method is not taken here, only {0}; and soproxy is no forward proxy: send plain requests for /{{contextId}}/api/… to it")]
+    MethodNotAllowed(&'static str),
     /// The request's body exceeds `max_body`.
     #[error("the request's body is larger than the {0} bytes that this proxy takes")]
     BodyTooLarge(u64),
@@ -122,7 +122,7 @@ impl ProxyError {
             ProxyError::BadTarget(_) => "bad_target",
             ProxyError::UriTooLong(_) => "uri_too_long",
             ProxyError::UnsupportedCoding => "unsupported_coding",
-            ProxyError::MethodNotAllowed => "method_not_allowed",
+            ProxyError::MethodNotAllowed(_) => "method_not_allowed",
             ProxyError::BodyTooLarge(_) => "body_too_large",
             ProxyError::BodyIncomplete => "body_incomplete",
             ProxyError::BodyTimeout(_) => "body_timeout",
@@ -152,7 +152,7 @@ impl ProxyError {
             ProxyError::BadTarget(_) => "Target not carried",
             ProxyError::UriTooLong(_) => "Target too long",
             ProxyError::UnsupportedCoding => "Transfer coding not supported",
-            ProxyError::MethodNotAllowed => "Method not allowed",
+            ProxyError::MethodNotAllowed(_) => "Method not allowed",
             ProxyError::BodyTooLarge(_) => "Body too large",
             ProxyError::BodyIncomplete => "Body incomplete",
             ProxyError::BodyTimeout(_) => "Body timed out",
@@ -208,8 +208,8 @@ impl ProxyError {
             // Where this request ends is for the next one to guess: there shall be no next one.
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
-        if *self == ProxyError::MethodNotAllowed {
-            headers.insert(ALLOW, ALLOWED);
+        if let ProxyError::MethodNotAllowed(allowed) = self {
+            headers.insert(ALLOW, HeaderValue::from_static(allowed));
         }
         response
     }
@@ -245,7 +245,7 @@ mod tests {
             ProxyError::BodyTimeout(Duration::ZERO),
             ProxyError::TooManyConnections,
             ProxyError::BadTarget(""),
-            ProxyError::MethodNotAllowed,
+            ProxyError::MethodNotAllowed(ALLOWED),
             ProxyError::BodyTooLarge(1),
             ProxyError::BodyIncomplete,
             ProxyError::TicketUnavailable { reason: String::new(), retry_after: Duration::ZERO },

@@ -1,6 +1,6 @@
 //! `GET /api/state/{ctx}`, answered for SuperOffice: clients that ask before they call, as its best practices want, stay here.
 
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, Method, Response};
 use serde_json::Value;
 
@@ -12,9 +12,7 @@ use crate::body::full;
 /// The state as SuperOffice tells it, but that the tenant lives at `home`, where the caller reaches it here.
 pub(super) async fn answer(tenant: &Tenant, method: &Method, home: &str) -> Result<Response<Payload>, ProxyError> {
     if method != Method::GET && method != Method::HEAD {
-        let mut response = ProxyError::MethodNotAllowed.response("").map(Payload::Own);
-        response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
-        return Ok(response);
+        return Err(ProxyError::MethodNotAllowed("GET, HEAD"));
     }
     let standing = tenant.keeper.state().await;
     let state = standing.as_ref().and_then(|standing| standing.state.as_ref());
