@@ -236,6 +236,10 @@ mod tests {
         assert_eq!(body["request_id"], "abc");
     }
 
+    fn outage(deleted: bool) -> Outage {
+        Outage { name: "Suspended".into(), meaning: "it is", deleted, retry_after: Duration::from_secs(60) }
+    }
+
     #[test]
     fn every_error_stands_in_the_table() {
         let all = [
@@ -254,6 +258,9 @@ mod tests {
             ProxyError::ForbiddenOrigin(String::new()),
             ProxyError::ShuttingDown,
             ProxyError::Overloaded,
+            ProxyError::outage(&outage(false)),
+            ProxyError::outage(&outage(true)),
+            ProxyError::TenantAddressUnknown(Duration::ZERO),
         ];
         assert_eq!(all.len(), ProxyError::TABLE.len());
         for error in all {
