@@ -17,6 +17,7 @@ mod door;
 mod echo;
 mod entities;
 pub mod faults;
+pub mod feed;
 mod filter;
 mod jwt;
 mod login;
@@ -24,6 +25,7 @@ mod odata;
 mod patch;
 mod place;
 mod present;
+pub mod push;
 pub mod reply;
 mod service;
 mod soap;
@@ -36,7 +38,7 @@ mod xml;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use http::header::{DATE, HeaderValue, SERVER};
@@ -47,6 +49,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use jiff::{SignedDuration, Timestamp};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -56,6 +59,7 @@ pub use control::{Control, Counters};
 pub use document::content_byte;
 pub use faults::{Coding, Faults, JwtFault, LoginFault, TenantState, Unauthorized};
 pub use login::Refusal;
+pub use push::{Change, Push, PushToken, Received};
 
 use reply::{CloseConnection, Reply, ReplyBody};
 use token::ApplicationKey;
@@ -72,6 +76,8 @@ pub struct Options {
     pub public_url: Option<String>,
     /// The customers it serves.
     pub tenants: Vec<Tenant>,
+    /// A State Change URL: where every move and state of a tenant is pushed to, once the sandbox serves.
+    pub push_to: Option<String>,
     /// Where its time comes from; delays on demand are real time all the same.
     pub clock: Clock,
 }
@@ -84,6 +90,7 @@ impl Default for Options {
             faults: Faults::default(),
             public_url: None,
             tenants: demo::tenants(),
+            push_to: None,
             clock: Clock::system(),
         }
     }
@@ -117,6 +124,9 @@ struct Inner {
     tenants: Vec<(Tenant, ApplicationKey)>,
     clock: Clock,
     clock_skew: SignedDuration,
+    push_to: Option<String>,
+    /// What is to be pushed, until somebody serves.
+    changes: Mutex<Option<UnboundedReceiver<(String, Change)>>>,
     control: Control,
 }
 
@@ -124,13 +134,15 @@ impl Sandbox {
     /// A sandbox that will be reached at `address` (which gives its URLs, unless `public_url` does).
     pub fn new(options: Options, address: SocketAddr) -> Sandbox {
         let base = options.public_url.map_or_else(|| local_url(address), |url| url.trim_end_matches('/').to_owned());
-        let control = Control::new(options.faults, options.ticket_lifetime, &options.tenants);
+        let (told, changes) = options.push_to.as_ref().map(|_| unbounded_channel()).unzip();
+        let control = Control::new(options.faults, options.ticket_lifetime, &options.tenants, told);
         let with_key = |tenant: Tenant| {
             let key = ApplicationKey::new(&tenant.public_key_pem);
             (tenant, key)
         };
         let tenants = options.tenants.into_iter().map(with_key).collect();
-        Sandbox(Arc::new(Inner { base, tenants, clock: options.clock, clock_skew: options.clock_skew, control }))
+        let Options { clock, clock_skew, push_to, .. } = options;
+        Sandbox(Arc::new(Inner { base, tenants, clock, clock_skew, push_to, changes: Mutex::new(changes), control }))
     }
 
     /// Faults, tickets and counters; the same that the control endpoint works on.
@@ -143,9 +155,20 @@ impl Sandbox {
         &self.0.base
     }
 
+    /// The origin of a tenant that has moved to this machine's other loopback name.
+    pub fn other_base(&self) -> String {
+        place::other_name(self.base())
+    }
+
     /// Accepts and serves HTTP/1.1 and h2c until `stop`; then connections have a quarter of a second to finish.
     pub async fn serve(self, listener: TcpListener, stop: CancellationToken) {
         let mut connections = JoinSet::new();
+        let changes = self.0.changes.lock().ok().and_then(|mut changes| changes.take());
+        if let Some(changes) = changes {
+            let pushing = self.clone().push_changes(changes);
+            let stop = stop.clone();
+            tokio::spawn(async move { stop.run_until_cancelled(pushing).await });
+        }
         loop {
             tokio::select! {
                 () = stop.cancelled() => break,

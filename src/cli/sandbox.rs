@@ -21,7 +21,7 @@ pub struct Args {
     #[arg(long)]
     only: bool,
     /// Write the proxy.toml, keys and secrets that `soproxy run` needs against it, and stop
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["only", "listen", "admin", "fault"])]
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["only", "listen", "admin", "fault", "push_to"])]
     write_config: Option<PathBuf>,
     /// Where the embedded SuperOffice Online listens
     #[arg(long, default_value = "127.0.0.1:8090", value_name = "ADDRESS")]
@@ -42,9 +42,17 @@ pub struct Args {
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     latency: Option<Duration>,
     /// A fault, such as login=down, login.refuse.code=Revoked, unauthorized=always, state.Cust12345=Suspended,
-    /// moved.Cust12345=null, jwt=bad_signature; may be given several times
+    /// moved.Cust12345=null, valid_for=2s, coding=gzip, jwt=bad_signature; may be given several times.
+    /// The module page of sandbox::faults lists all; GET /_sandbox/faults shows them
     #[arg(long, value_name = "NAME=VALUE", value_parser = fault)]
     fault: Vec<String>,
+    /// A State Change URL: where each move and each new state of a tenant is pushed to, as SuperOffice does
+    #[arg(long, value_name = "URL", value_parser = push_url)]
+    push_to: Option<String>,
+}
+
+fn push_url(text: &str) -> Result<String, String> {
+    sandbox::push::check_url(text).map(|_| text.to_owned())
 }
 
 fn fault(text: &str) -> Result<String, String> {
@@ -72,7 +80,8 @@ pub async fn run(args: Args) -> Result<ExitCode, CliError> {
     if let Some(latency) = args.latency {
         faults.latency = latency;
     }
-    let options = Options { ticket_lifetime: args.ticket_lifetime, clock_skew: args.clock_skew, faults, ..Options::default() };
+    let (ticket_lifetime, clock_skew, push_to) = (args.ticket_lifetime, args.clock_skew, args.push_to.clone());
+    let options = Options { ticket_lifetime, clock_skew, faults, push_to, ..Options::default() };
     reload::ignore_hangup()?;
     let stop = CancellationToken::new();
     let bound = |error: std::io::Error| CliError::Other(format!("the sandbox cannot listen on {}: {error} (see --address)", args.address));
@@ -84,7 +93,7 @@ pub async fn run(args: Args) -> Result<ExitCode, CliError> {
         stop.cancel();
         return Ok(ExitCode::SUCCESS);
     }
-    let config = proxy_config(&args, sandbox.base())?;
+    let config = proxy_config(&args, &sandbox)?;
     let code = serve(config, None, |app| say(&invitation(app, &sandbox))).await;
     stop.cancel();
     code
@@ -100,10 +109,13 @@ fn write_config(dir: &Path, origin: &str, address: SocketAddr) -> Result<ExitCod
 
 /// The demo configuration, in memory. Of the environment only the log's and the listeners' settings apply: whatever else is
 /// set there is meant for a real configuration.
-fn proxy_config(args: &Args, login_url: &str) -> Result<Config, CliError> {
-    let text = demo::proxy_toml(login_url, &args.listen.to_string(), &args.admin.to_string());
+fn proxy_config(args: &Args, sandbox: &Sandbox) -> Result<Config, CliError> {
+    let text = demo::proxy_toml(sandbox.base(), &args.listen.to_string(), &args.admin.to_string());
     let mut settings: Vec<(String, String)> = std::env::vars().filter(|(name, _)| applies(name)).collect();
     settings.push(("SOPROXY_RENEWAL__LIFETIME".to_owned(), format!("{}ms", args.ticket_lifetime.as_millis())));
+    // Where a tenant is after the move that the invitation proposes; the sandbox's own address is allowed anyhow.
+    let other = sandbox.other_base().trim_start_matches("http://").to_owned();
+    settings.push(("SOPROXY_SUPEROFFICE__UPSTREAM_HOSTS".to_owned(), other));
     let mut config = Config::parse(&text, Path::new("sandbox.toml"), settings)?;
     // The demo's own RSA-1024 key is on purpose.
     config.warnings.retain(|warning| !warning.key.ends_with("private_key"));
@@ -137,6 +149,7 @@ Faults on demand:
 
   curl -X POST {base}/_sandbox/revoke-tickets
   curl -X POST {base}/_sandbox/faults -d '{{\"login\": \"down\"}}'
+  curl -X POST {base}/_sandbox/faults -d '{{\"moved\": {{\"{tenant}\": null}}}}'
   curl -X DELETE {base}/_sandbox/faults
 
 Ctrl-C stops both.

@@ -6,6 +6,10 @@
 //! | `PUT`, `POST`, `DELETE /_sandbox/faults` | replaces, changes, clears them |
 //! | `POST /_sandbox/revoke-tickets[?tenant=Cust12345]` | ends tickets; `{"Revoked": n}` |
 //! | `GET /_sandbox/counters` | what has been asked so far, [`Counters`] |
+//! | `GET /_sandbox/stored/Cust12345/Contact/1` | an entity as it is stored, without links |
+//! | `POST /_sandbox/push` | sends a state-change notification, [`super::push::Push`]: `{"tenant": "Cust12345", "change": "Move", \
+//! "url": "http://…", "token": "ok", "times": 1}`, of which `tenant` and `change` are enough after `--push-to`; tells what the \
+//! receiver said, `[{"Status": 204, "Body": ""}]` |
 //! | `POST /_sandbox/reset` | as freshly started: faults, counters, tickets and data |
 
 use std::collections::BTreeMap;
@@ -15,9 +19,11 @@ use std::time::Duration;
 use http::{Method, Request, StatusCode};
 use serde::Serialize;
 use serde_json::{Value, json};
+use tokio::sync::mpsc::UnboundedSender;
 
-use super::entities::World;
+use super::entities::{Kind, World};
 use super::faults::{Faults, InvalidFault, Unauthorized};
+use super::push::{self, Change, Push};
 use super::reply::{self, Reply, ReplyBody};
 use super::tickets::Tickets;
 use super::url::Query;
@@ -30,6 +36,8 @@ pub struct Control {
     counters: Mutex<Counters>,
     pub(super) tickets: Tickets,
     contexts: Vec<String>,
+    /// Who is told of moves and states.
+    told: Option<UnboundedSender<(String, Change)>>,
     /// Made when they are first looked at: most sandboxes of the tests are never asked for data.
     worlds: Vec<OnceLock<Mutex<World>>>,
 }
@@ -55,6 +63,8 @@ pub struct Counters {
     pub misdirected: u64,
     /// 503s, because the tenant does not run.
     pub not_running: u64,
+    /// State-change notifications sent.
+    pub pushed: u64,
 }
 
 impl Counters {
@@ -70,13 +80,19 @@ impl Counters {
 }
 
 impl Control {
-    pub(super) fn new(faults: Faults, ticket_lifetime: Duration, tenants: &[Tenant]) -> Control {
+    pub(super) fn new(
+        faults: Faults,
+        ticket_lifetime: Duration,
+        tenants: &[Tenant],
+        told: Option<UnboundedSender<(String, Change)>>,
+    ) -> Control {
         Control {
             initial: faults.clone(),
             faults: Mutex::new(faults),
             counters: Mutex::default(),
             tickets: Tickets::new(ticket_lifetime),
             contexts: tenants.iter().map(|tenant| tenant.context.clone()).collect(),
+            told,
             worlds: tenants.iter().map(|_| OnceLock::new()).collect(),
         }
     }
@@ -88,12 +104,23 @@ impl Control {
 
     /// Replaces all faults.
     pub fn set_faults(&self, faults: Faults) {
-        *lock(&self.faults) = faults;
+        self.change_faults(|old| *old = faults);
     }
 
     /// Changes some faults.
     pub fn change_faults(&self, change: impl FnOnce(&mut Faults)) {
-        change(&mut lock(&self.faults));
+        let mut faults = lock(&self.faults);
+        let old = self.told.as_ref().map(|told| (told, faults.clone()));
+        change(&mut faults);
+        if let Some((told, old)) = old {
+            push::changes(&old, &faults, &self.contexts).into_iter().for_each(|change| _ = told.send(change));
+        }
+    }
+
+    /// An entity as it is stored; `collection` is `Contact`, `Person` or `Document`.
+    pub fn stored(&self, tenant: &str, collection: &str, id: u32) -> Option<Value> {
+        let kind = Kind::from_path(&collection.to_ascii_lowercase())?;
+        self.world(self.index(tenant)?).get(kind, id).cloned()
     }
 
     /// Ends all tickets, or one tenant's; how many there were.
@@ -189,13 +216,31 @@ pub(super) async fn handle(sandbox: &Sandbox, path: &[String], request: Request<
             Some(name) if control.index(&name).is_none() => refused(&InvalidFault::unknown_tenant(&name, &control.contexts).to_string()),
             name => reply::json(StatusCode::OK, &json!({ "Revoked": control.revoke_tickets(name.as_deref()) })),
         },
+        (Method::GET, ["stored", tenant, collection, id]) => {
+            let stored = id.parse().ok().and_then(|id| control.stored(tenant, collection, id));
+            stored.map_or_else(
+                || reply::aspnet(StatusCode::NOT_FOUND, "There is no such entity."),
+                |stored| reply::json(StatusCode::OK, &stored),
+            )
+        }
+        (Method::POST, ["push"]) => {
+            let Some(text) = reply::read(body, 64 * 1024).await else { return refused("the document is too long, or broke off") };
+            let push: Push = match serde_json::from_slice(&text) {
+                Ok(push) => push,
+                Err(error) => return refused(&error.to_string()),
+            };
+            match sandbox.push(&push).await {
+                Ok(received) => reply::json(StatusCode::OK, &received),
+                Err(why) => refused(&why),
+            }
+        }
         (Method::GET, ["counters"]) => reply::json(StatusCode::OK, &control.counters()),
         (Method::POST, ["reset"]) => {
             control.reset();
             reply::json(StatusCode::OK, &control.faults())
         }
-        (method, ["faults" | "revoke-tickets" | "counters" | "reset"]) => reply::wrong_method(&method),
-        _ => reply::aspnet(StatusCode::NOT_FOUND, "The sandbox has faults, revoke-tickets, counters and reset here."),
+        (method, ["faults" | "revoke-tickets" | "counters" | "push" | "reset"]) => reply::wrong_method(&method),
+        _ => reply::aspnet(StatusCode::NOT_FOUND, "The sandbox has faults, revoke-tickets, counters, stored, push and reset here."),
     }
 }
 

@@ -17,6 +17,7 @@ use sha2::Sha256;
 
 use super::Tenant;
 use super::faults::JwtFault;
+use super::push::PushToken;
 
 /// The certificate of the key that signs: X.509 v1 with SHA-1, as SuperOffice's are.
 pub(super) const CERTIFICATE_PEM: &str = include_str!("keys/login.crt");
@@ -42,6 +43,20 @@ impl LoginKey {
 
     fn x5t(&self) -> String {
         URL_SAFE_NO_PAD.encode(Sha1::digest(&self.certificate))
+    }
+
+    /// A token of these claims. What is signed has `tail` at its end: with any, the signature is wrong.
+    fn sign(&self, claims: &impl Serialize, tail: &str) -> Option<String> {
+        self.sign_as(&self.x5t(), claims, tail)
+    }
+
+    /// The same by the name of another key.
+    fn sign_as(&self, x5t: &str, claims: &impl Serialize, tail: &str) -> Option<String> {
+        let header = serde_json::to_vec(&Header { typ: "JWT", alg: "RS256", x5t: x5t.to_owned() }).ok()?;
+        let claims = serde_json::to_vec(claims).ok()?;
+        let message = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(claims));
+        let signature = self.signing.try_sign(format!("{message}{tail}").as_bytes()).ok()?;
+        Some(format!("{message}.{}", URL_SAFE_NO_PAD.encode(signature.to_bytes())))
     }
 
     /// Assumption: no live JWKS was found. `x5t` and `x5c` because the tokens' header names `x5t`; no `kid`, for the same reason.
@@ -122,8 +137,9 @@ struct Claims<'a> {
     aud: String,
 }
 
-/// The system user JWT of a good exchange, for a tenant whose origin is `place` now. `None` only if the embedded key cannot be read.
-pub(super) fn issue(tenant: &Tenant, ticket: &str, place: &str, now: Timestamp, fault: JwtFault) -> Option<String> {
+/// The system user JWT of a good exchange. Its URLs name `base` even after a move: the tenant's state is what tells of moves.
+/// `None` only if the embedded key cannot be read.
+pub(super) fn issue(tenant: &Tenant, ticket: &str, base: &str, now: Timestamp, fault: JwtFault) -> Option<String> {
     let key = if fault == JwtFault::RotateKey { NEXT_KEY.as_ref()? } else { KEY.as_ref()? };
     let iat = now.as_second() - if fault == JwtFault::Expired { 3600 } else { 0 };
     let context = &tenant.context;
@@ -139,20 +155,32 @@ pub(super) fn issue(tenant: &Tenant, ticket: &str, place: &str, now: Timestamp, 
         company_name: &tenant.company,
         serial: &tenant.serial,
         ticket: (fault != JwtFault::NoTicket).then_some(ticket),
-        netserver_url: format!("{place}/{context}/Remote/Services88/"),
-        webapi_url: format!("{place}/{context}/api/"),
+        netserver_url: format!("{base}/{context}/Remote/Services88/"),
+        webapi_url: format!("{base}/{context}/api/"),
         iat: iat.to_string(),
         nbf: iat - 60,
         exp: iat + 300,
         iss: if fault == JwtFault::WrongIssuer { "Somebody Else AS" } else { "SuperOffice AS" },
         aud: if fault == JwtFault::WrongAudience { "spn:1000000001".into() } else { format!("spn:{}", tenant.serial) },
     };
-    let header = serde_json::to_vec(&Header { typ: "JWT", alg: "RS256", x5t: key.x5t() }).ok()?;
-    let claims = serde_json::to_vec(&claims).ok()?;
-    let message = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(claims));
-    let signed = if fault == JwtFault::BadSignature { format!("{message}!") } else { message.clone() };
-    let signature = key.signing.try_sign(signed.as_bytes()).ok()?;
-    Some(format!("{message}.{}", URL_SAFE_NO_PAD.encode(signature.to_bytes())))
+    key.sign(&claims, if fault == JwtFault::BadSignature { "!" } else { "" })
+}
+
+/// What a state-change notification proves itself with. `None` only if the embedded keys cannot be read.
+pub(super) fn notification(tenant: &Tenant, issuer: &str, now: Timestamp, token: PushToken) -> Option<String> {
+    let iat = now.as_second() - if token == PushToken::Expired { 3600 } else { 0 };
+    let claims = json!({
+        "http://schemes.superoffice.net/identity/ctx": if token == PushToken::WrongTenant { "Cust99999" } else { &tenant.context },
+        "iat": iat.to_string(),
+        "nbf": iat - 60,
+        "exp": iat + 300,
+        "iss": if token == PushToken::WrongIssuer { "https://somebody.example" } else { issuer },
+    });
+    let key = KEY.as_ref()?;
+    match token {
+        PushToken::Forged => NEXT_KEY.as_ref()?.sign_as(&key.x5t(), &claims, ""),
+        _ => key.sign(&claims, ""),
+    }
 }
 
 #[cfg(test)]

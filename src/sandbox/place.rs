@@ -12,7 +12,7 @@ pub(super) fn of(sandbox: &Sandbox, tenant: &Tenant) -> String {
     match sandbox.control().faults().moved_to(&tenant.context) {
         None | Some(Some("home")) => sandbox.base().to_owned(),
         Some(Some(to)) => to.trim_end_matches('/').to_owned(),
-        Some(None) => other_name(sandbox.base()),
+        Some(None) => sandbox.other_base(),
     }
 }
 
@@ -48,7 +48,7 @@ pub(super) fn authority(origin: &str) -> &str {
 }
 
 /// The same port of this machine by its other name.
-fn other_name(base: &str) -> String {
+pub(super) fn other_name(base: &str) -> String {
     let port = base.rsplit_once(':').map(|(_, port)| port).filter(|port| port.bytes().all(|b| b.is_ascii_digit()));
     let host = if base.contains("//localhost") { "127.0.0.1" } else { "localhost" };
     port.map_or_else(|| format!("http://{host}"), |port| format!("http://{host}:{port}"))

@@ -51,7 +51,8 @@ pub(super) fn prefers_xml(headers: &HeaderMap) -> bool {
 
 /// The answer as it goes out.
 pub(super) async fn finish(mut reply: Reply, wishes: &Wishes) -> Reply {
-    if is_json(&reply) && wishes.xml {
+    // What is made while it is sent stays JSON.
+    if is_json(&reply) && wishes.xml && reply.body().size_hint().exact().is_some() {
         reply = to_xml(reply).await;
     } else if is_json(&reply) && wishes.escaped_slashes {
         reply = escape_slashes(reply).await;

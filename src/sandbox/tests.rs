@@ -2,7 +2,10 @@
 
 mod api;
 mod faults;
+mod links;
 mod login;
+mod push;
+mod state;
 
 use std::net::SocketAddr;
 use std::time::Duration;

@@ -7,7 +7,7 @@ use super::entities::Kind;
 use super::present::{self, Wishes};
 use super::reply::{self, Reply, ReplyBody};
 use super::url::Query;
-use super::{Sandbox, Tenant, document, door, echo, entities, odata, place, state};
+use super::{Sandbox, Tenant, document, door, echo, entities, feed, odata, place, state};
 
 /// No genuine entity is as large.
 const BODY_LIMIT: usize = 64 * 1024;
@@ -108,6 +108,7 @@ async fn dispatch(call: &Call<'_>, path: &[String], body: ReplyBody) -> Reply {
     let method = if method == Method::HEAD { Method::GET } else { method };
     match (method, lower.as_slice()) {
         (_, ["_sandbox", "echo"]) => echo::handle(call, body, []).await,
+        (Method::GET, ["_sandbox", "feed"]) => feed::handle(call),
         (Method::GET, ["user", "currentprincipal"]) => reply::json(StatusCode::OK, &entities::principal(call.tenant)),
         (Method::GET, ["mdolist", name]) => entities::mdo_list(call, name),
         (Method::GET, ["archive", name]) => match Kind::from_path(name) {

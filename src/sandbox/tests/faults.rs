@@ -151,19 +151,6 @@ async fn a_tenant_that_moved_is_served_only_where_it_is() {
 }
 
 #[tokio::test]
-async fn a_tenant_in_maintenance() {
-    let running = running(Options::default()).await;
-    let ticket = running.ticket().await;
-    for (state, is_running) in [("OfflineMaintenance", false), ("Suspended", false), ("OnlineMaintenance", true), ("Running", true)] {
-        running.sandbox.control().change_faults(|faults| faults.set(&format!("state.cust12345={state}")).unwrap());
-        let told = running.get("/api/state/Cust12345").await.json();
-        assert_eq!((&told["State"], &told["IsRunning"]), (&json!(state), &json!(is_running)));
-        let status = running.api(&ticket, Method::GET, "Contact/1", "").await.status;
-        assert_eq!(status == StatusCode::OK, is_running, "{state} {status}");
-    }
-}
-
-#[tokio::test]
 async fn the_control_endpoint() {
     let running = running(Options::default()).await;
     let ticket = running.ticket().await;
@@ -196,7 +183,7 @@ async fn the_control_endpoint() {
     let counters = send(Method::GET, "counters", "").await.json();
     let expected = json!({
         "exchanges": { "Cust12345": 1 }, "exchanges_refused": 0, "jwks": 0, "state": 0, "states": {}, "api_calls": 2,
-        "unauthorized": 1, "misdirected": 0, "not_running": 0,
+        "unauthorized": 1, "misdirected": 0, "not_running": 0, "pushed": 0,
     });
     assert_eq!(counters, expected);
     assert_eq!(send(Method::POST, "reset", "").await.status, StatusCode::OK);
