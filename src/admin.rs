@@ -9,9 +9,10 @@ use http::{HeaderValue, Method, Request, Response, StatusCode};
 use serde::Serialize;
 
 use crate::body::{Body, empty, full};
-use crate::proxy::Proxy;
+use crate::proxy::{Proxy, Tenant};
 use crate::server::guard::HostGuard;
 use crate::server::{Ends, Handler, Inbound};
+use crate::superoffice::state::keeper::Report;
 use crate::ticket::cache::Status;
 
 /// Answers `/livez`, `/readyz` and `/metrics`.
@@ -36,8 +37,11 @@ pub struct Readiness {
 /// How one tenant stands.
 #[derive(Debug, Serialize)]
 pub struct TenantReadiness {
-    /// `ready`, `renewing`, `idle` (a ticket is fetched on demand), `failing` or `refused`.
+    /// `ready`, `renewing`, `idle` (a ticket is fetched on demand), `failing`, `refused`, `not_running` or `address_unknown`.
     pub state: &'static str,
+    /// The state that SuperOffice tells: `Running`, `Suspended` …
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tenant_state: Option<String>,
     /// Whether a request would be served now.
     pub can_serve: bool,
     /// The ticket in use.
@@ -46,6 +50,9 @@ pub struct TenantReadiness {
     /// Its age in seconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub age_seconds: Option<u64>,
+    /// Where SuperOffice says that the tenant moved, and why it is not followed there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub move_refused: Option<String>,
     /// What is wrong.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
@@ -54,21 +61,26 @@ pub struct TenantReadiness {
     pub retry_seconds: Option<u64>,
 }
 
-impl From<Status> for TenantReadiness {
-    fn from(status: Status) -> TenantReadiness {
-        let can_serve = status.can_serve();
+impl TenantReadiness {
+    /// From what is known of its ticket and of its state.
+    pub fn new(status: Status, report: Report) -> TenantReadiness {
+        let can_serve = status.can_serve() && report.outage.is_none() && report.unknown.is_none();
         let (state, reason, retry) = match (&status.refused, &status.failure) {
+            _ if report.outage.is_some() => ("not_running", report.outage.as_ref().map(ToString::to_string), None),
             (Some(pause), _) => {
                 let reason = "upstream answers 401 to fresh tickets: is client_secret right?".to_owned();
                 ("refused", Some(reason), Some(*pause))
             }
             (None, Some(failure)) => ("failing", Some(failure.failure.wire.clone()), Some(failure.retry_after)),
+            _ if report.unknown.is_some() => ("address_unknown", report.unknown, None),
             (None, None) if status.ticket.is_some() => ("ready", None, None),
             (None, None) if status.renewing => ("renewing", None, None),
             (None, None) => ("idle", None, None),
         };
         TenantReadiness {
             state,
+            tenant_state: report.name,
+            move_refused: report.refused,
             can_serve,
             generation: status.ticket.map(|(generation, _)| generation),
             age_seconds: status.ticket.map(|(_, age)| age.as_secs()),
@@ -87,8 +99,9 @@ impl Admin {
     /// How the tenants stand now.
     pub fn readiness(&self) -> Readiness {
         let proxy = self.proxy.load();
+        let stands = |tenant: &Tenant| TenantReadiness::new(tenant.tickets.status(), tenant.keeper.report());
         let tenants: BTreeMap<_, TenantReadiness> =
-            proxy.routes.tenants().map(|tenant| (String::from(&*tenant.name), tenant.tickets.status().into())).collect();
+            proxy.routes.tenants().map(|tenant| (String::from(&*tenant.name), stands(tenant))).collect();
         let draining = proxy.common.drain.is_cancelled();
         let ready = !draining && tenants.values().any(|tenant| tenant.can_serve);
         Readiness { ready, draining, tenants }

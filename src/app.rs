@@ -25,9 +25,11 @@ use crate::server::{self, Crew, Ends, Handler, Inbound, Stop};
 use crate::superoffice::ExchangeKind;
 use crate::superoffice::http::Caller;
 use crate::superoffice::keys::VerificationKeys;
-use crate::superoffice::login::{self, Credentials, Login};
-use crate::superoffice::origin::BaseUrl;
-use crate::superoffice::tenant::TenantLogin;
+use crate::superoffice::login::{self, Credentials, Login, Observer};
+use crate::superoffice::origin::{AllowedBase, BaseUrl};
+use crate::superoffice::state::keeper::{self, Keeper, Pace};
+use crate::superoffice::tenant::{Granted, StateEndpoint, TenantLogin};
+use crate::ticket::ExchangeFailure;
 use crate::ticket::cache::{Shared, Tickets};
 use crate::upstream::Upstream;
 use crate::upstream::tls::{self, TlsError};
@@ -97,6 +99,8 @@ struct Wired {
 pub struct Wiring {
     /// Its way to a ticket.
     pub login: TenantLogin,
+    /// Where it is and whether it runs.
+    pub keeper: Arc<Keeper>,
     /// Its client secret for `SO-AppToken`, sensitive.
     pub app_token: HeaderValue,
 }
@@ -107,6 +111,7 @@ pub struct Backplane {
     upstream: Upstream,
     caller: Caller,
     clock: Clock,
+    states: Arc<keeper::Shared>,
     logins: Vec<(LoginKey, Arc<Login>)>,
 }
 
@@ -120,6 +125,25 @@ impl LoginKey {
     }
 }
 
+impl Wiring {
+    /// One exchange by hand, observed, and where the tenant's web API is.
+    pub async fn obtain(&self, observer: Observer<'_>) -> Result<(Granted, AllowedBase), ExchangeFailure> {
+        let (granted, _) = tokio::join!(self.login.obtain(observer), self.keeper.get());
+        let granted = granted?;
+        // The token may have told what the state did not.
+        let standing = self.keeper.now();
+        match &standing.base {
+            Some(base) => Ok((granted, base.clone())),
+            None => {
+                let why = standing.unknown.as_deref().unwrap_or("nobody told it");
+                let wire = "the address of this tenant's web API is not known".to_owned();
+                let hint = "Set its api_url, or list the host in superoffice.upstream_hosts if it is SuperOffice's";
+                Err(ExchangeFailure { log: format!("{wire}: {why}. {hint}"), wire })
+            }
+        }
+    }
+}
+
 impl Backplane {
     /// Wires the clients. Without trusted roots only a configuration that needs none (loopback, plain) works.
     pub fn new(config: &Config, clock: Clock) -> Result<Backplane, StartError> {
@@ -130,7 +154,13 @@ impl Backplane {
         }?;
         let upstream = Upstream::new(tls, config.upstream.settings.clone(), config.listen.threads());
         let caller = Caller::new(upstream.clone(), config.superoffice.login_timeout);
-        Ok(Backplane { upstream, caller, clock, logins: Vec::new() })
+        let states = Arc::new(keeper::Shared {
+            pace: Pace { min: config.state.min_interval, max: config.state.max_interval },
+            clock: clock.clone(),
+            permits: Arc::new(Semaphore::new(config.renewal.concurrency)),
+            patience: config.superoffice.login_timeout + config.state.min_interval + Duration::from_secs(1),
+        });
+        Ok(Backplane { upstream, caller, clock, states, logins: Vec::new() })
     }
 
     /// The client for the web API.
@@ -138,8 +168,15 @@ impl Backplane {
         &self.upstream
     }
 
-    /// Wires one tenant. Tenants of one login service share what is known of it.
-    pub fn tenant(&mut self, config: &Config, tenant: &config::Tenant) -> Result<Wiring, StartError> {
+    /// Wires one tenant. Tenants of one login service share what is known of it. `kept` is what was known of the tenant
+    /// before; with `prefetch` its state is fetched at once.
+    pub fn tenant(
+        &mut self,
+        config: &Config,
+        tenant: &config::Tenant,
+        kept: Option<Arc<Keeper>>,
+        prefetch: bool,
+    ) -> Result<Wiring, StartError> {
         let unfit = |what: String| StartError::Tenant { tenant: tenant.name.clone(), what };
         let hosts = &config.superoffice.upstream_hosts;
         let api_url = tenant.api_url.clone().map(|base| hosts.allow(base)).transpose();
@@ -147,8 +184,18 @@ impl Backplane {
         let mut app_token = HeaderValue::from_str(tenant.client_secret.expose_secret())
             .map_err(|_| unfit("client_secret holds characters that no header can carry".to_owned()))?;
         app_token.set_sensitive(true);
-        let login = TenantLogin::new(credentials(tenant), self.login(config, tenant), hosts.clone(), api_url);
-        Ok(Wiring { login, app_token })
+        let login = self.login(config, tenant);
+        let source = Arc::new(StateEndpoint { login: login.clone(), context: tenant.context.clone() });
+        let keeper = match kept {
+            Some(keeper) => {
+                // A new trusted root, say, must reach those who stay.
+                keeper.ask_by(source);
+                keeper
+            }
+            None => Arc::new(Keeper::start(&tenant.name, source, hosts.clone(), api_url, self.states.clone(), prefetch)),
+        };
+        let login = TenantLogin::new(credentials(tenant), login, keeper.clone());
+        Ok(Wiring { login, keeper, app_token })
     }
 
     fn login(&mut self, config: &Config, tenant: &config::Tenant) -> Arc<Login> {
@@ -325,34 +372,42 @@ impl Wired {
         // Everything that can fail comes first, so that a failure starts nothing.
         let mut ready = Vec::with_capacity(self.config.tenants.len());
         for tenant in &self.config.tenants {
-            let kept = before.and_then(|before| before.tickets_of(tenant));
-            ready.push((tenant, kept, self.backplane.tenant(&self.config, tenant)?));
+            let kept = before.and_then(|before| before.tenant_like(tenant));
+            let keeper = kept.map(|kept| kept.keeper.clone());
+            ready.push((tenant, kept, self.backplane.tenant(&self.config, tenant, keeper, prefetch)?));
         }
         let (mut tenants, mut taken_over) = (Vec::with_capacity(ready.len()), 0);
-        for (tenant, kept, Wiring { login, app_token }) in ready {
+        for (tenant, kept, Wiring { login, keeper, app_token }) in ready {
             let login = Arc::new(login);
             let tickets = match kept {
-                Some(tickets) => {
-                    // A new trusted root, say, must reach the renewals of those who stay.
-                    tickets.renew_by(login);
+                Some(kept) => {
+                    kept.tickets.renew_by(login);
                     taken_over += 1;
+                    kept.tickets.clone()
+                }
+                None => {
+                    let tickets = Arc::new(Tickets::start(&tenant.name, login, self.shared.clone(), prefetch));
+                    // What failed while the tenant did not run may succeed now.
+                    let again = Arc::downgrade(&tickets);
+                    keeper.on_resume(move || _ = again.upgrade().map(|tickets| tickets.try_again()));
                     tickets
                 }
-                None => Arc::new(Tickets::start(&tenant.name, login, self.shared.clone(), prefetch)),
             };
-            tenants.push(Arc::new(Tenant { name: tenant.name.as_str().into(), tickets, app_token }));
+            let (name, context) = (tenant.name.as_str().into(), tenant.context.clone());
+            tenants.push(Arc::new(Tenant { name, context, keeper, tickets, app_token }));
         }
         self.tenants = tenants;
         Ok(taken_over)
     }
 
-    fn tickets_of(&self, tenant: &config::Tenant) -> Option<Arc<Tickets>> {
+    /// The tenant that these settings made, if they made one that is the same.
+    fn tenant_like(&self, tenant: &config::Tenant) -> Option<&Tenant> {
         // They are in the order of their names.
         let at = self.config.tenants.binary_search_by(|old| old.name.cmp(&tenant.name)).ok()?;
         if !same_tenant(self.config.tenants.get(at)?, tenant) {
             return None;
         }
-        Some(self.tenants.get(at)?.tickets.clone())
+        self.tenants.get(at).map(|tenant| &**tenant)
     }
 
     fn snapshot(&self, common: Common) -> Proxy {

@@ -19,6 +19,8 @@ use std::time::Duration;
 use secrecy::SecretString;
 
 use self::secret::Secrets;
+use crate::proxy::address::Network;
+use crate::proxy::links;
 use crate::server::Limits;
 use crate::superoffice::keys::VerificationKeys;
 use crate::superoffice::origin::{BaseUrl, UpstreamHosts};
@@ -34,12 +36,16 @@ pub struct Config {
     pub file: PathBuf,
     /// `[listen]`
     pub listen: Listen,
+    /// `[[listeners]]`
+    pub listeners: Vec<BoundListener>,
     /// `[admin]`; `None` when switched off.
     pub admin: Option<Admin>,
     /// `[upstream]`
     pub upstream: Upstream,
     /// `[renewal]`
     pub renewal: Renewal,
+    /// `[state]`
+    pub state: State,
     /// `[superoffice]`, what all tenants share.
     pub superoffice: SuperOffice,
     /// `[log]`
@@ -59,6 +65,12 @@ pub struct Listen {
     pub hosts: Vec<String>,
     /// `insecure_allow_anonymous`
     pub insecure_allow_anonymous: bool,
+    /// `default_tenant`, spelled as its table: whose paths begin with `/api/` alone.
+    pub default_tenant: Option<String>,
+    /// `public_url`: the address that links in answers get, whatever the caller used.
+    pub public_url: Option<BaseUrl>,
+    /// `trusted_proxies`: from whom `X-Forwarded-*` are believed.
+    pub trusted_proxies: Vec<Network>,
     /// What a connection may take: time, memory, room.
     pub limits: Limits,
     /// `max_uri`: bytes of a request's target.
@@ -78,6 +90,17 @@ impl Listen {
     pub fn threads(&self) -> usize {
         self.workers.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from))
     }
+}
+
+/// A further listener that serves one tenant, as an onsite installation would.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BoundListener {
+    /// `address`: one or a list.
+    pub addresses: Vec<SocketAddr>,
+    /// `tenant`, spelled as its table.
+    pub tenant: String,
+    /// `public_url`, before that of `[listen]`.
+    pub public_url: Option<BaseUrl>,
 }
 
 /// The listener for `/livez` and `/readyz`.
@@ -104,6 +127,21 @@ pub struct Upstream {
     pub replay_limit: usize,
     /// `forwarded`: whether `X-Forwarded-*` of our own are added.
     pub forwarded: bool,
+    /// `rewrite_links`: which links in bodies come home.
+    pub rewrite_links: links::Mode,
+    /// `routes`: first path segments behind the tenant that are carried besides `api`; matched without regard to case.
+    pub routes: Vec<String>,
+}
+
+/// When a tenant's state is fetched.
+#[derive(Clone, Debug, PartialEq)]
+pub struct State {
+    /// `min_interval`: never sooner than this after the last time.
+    pub min_interval: Duration,
+    /// `max_interval`: never later, for a tenant in use.
+    pub max_interval: Duration,
+    /// `push_address`: where SuperOffice's notifications are taken; `None` is "off".
+    pub push_addresses: Option<Vec<SocketAddr>>,
 }
 
 /// When tickets are renewed.
@@ -276,7 +314,9 @@ impl Config {
 /// makes variables for a service called soproxy, too.
 fn near_miss(name: &str) -> Option<Problem> {
     let rest = name.strip_prefix("SOPROXY_")?;
-    let meant = known_keys().into_iter().find(|(key, _)| key.replace('.', "_").eq_ignore_ascii_case(rest))?.0;
+    // No variable sets a list of tables.
+    let mut known = known_keys().into_iter().filter(|(key, _)| !key.starts_with("listeners."));
+    let meant = known.find(|(key, _)| key.replace('.', "_").eq_ignore_ascii_case(rest))?.0;
     Some(Problem {
         key: String::new(),
         source: name.to_owned(),

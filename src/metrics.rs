@@ -21,16 +21,20 @@ pub enum Cause {
     ConnectionLost,
     /// 401.
     TicketRefused,
+    /// 421.
+    TenantMoved,
 }
 
 impl Cause {
-    const ALL: [Cause; 2] = [Cause::ConnectionLost, Cause::TicketRefused];
+    /// All of them, in the order of their numbers.
+    pub const ALL: [Cause; 3] = [Cause::ConnectionLost, Cause::TicketRefused, Cause::TenantMoved];
 
     /// In words, for the log and as a label.
     pub fn name(self) -> &'static str {
         match self {
             Cause::ConnectionLost => "connection lost",
             Cause::TicketRefused => "ticket refused",
+            Cause::TenantMoved => "tenant moved",
         }
     }
 }

@@ -1,9 +1,10 @@
 //! `Proxy`: an immutable snapshot of what is needed to answer a request, and the pipeline, one named step per line.
 //!
-//! The order of the steps is the security argument: refuse browsers, refuse what is ambiguous, match the tenant, strip,
-//! get the ticket, choose the target from the ticket, inject, send, scrub.
+//! The order of the steps is the security argument: refuse browsers, refuse what is ambiguous, match the tenant, strip, find
+//! where it lives (an allowed base), get its ticket, inject, send, scrub.
 
 mod account;
+pub mod address;
 pub mod body;
 pub mod error;
 pub mod headers;
@@ -36,6 +37,9 @@ use crate::log::{AccessLog, AccessRecord};
 use crate::metrics::{Cause, Metrics};
 use crate::server::guard::HostGuard;
 use crate::server::{Ends, Inbound, Tunnel, TunnelTo};
+use crate::superoffice::ContextId;
+use crate::superoffice::origin::AllowedBase;
+use crate::superoffice::state::keeper::{Keeper, Misdirected, Standing};
 use crate::ticket::cache::{Refusal, Tickets, Unavailable};
 use crate::ticket::{Ticket, accepted};
 use crate::upstream::{self, Answer, Upgraded, Upstream, UpstreamError};
@@ -44,6 +48,10 @@ use crate::upstream::{self, Answer, Upgraded, Upstream, UpstreamError};
 pub struct Tenant {
     /// The name its paths start with.
     pub name: Arc<str>,
+    /// The context identifier, by which SuperOffice knows it.
+    pub context: ContextId,
+    /// Where it is and whether it runs.
+    pub keeper: Arc<Keeper>,
     /// Its ticket.
     pub tickets: Arc<Tickets>,
     /// The client secret, sensitive.
@@ -176,17 +184,32 @@ impl Proxy {
         let mut twice = Twice::new(replay, &self.common.metrics);
 
         let mut sent = record.started;
+        let mut standing = match tenant.keeper.ready(sent) {
+            Some(standing) => standing,
+            None => {
+                let standing = Box::pin(waited(tenant.keeper.get(), record)).await;
+                sent = self.common.clock.now();
+                standing
+            }
+        };
+        if let Some(outage) = standing.outage(sent) {
+            return Err(ProxyError::outage(outage));
+        }
         let mut ticket = match tenant.tickets.ready(sent) {
             Some(ticket) => ticket,
             None => {
-                let ticket = Box::pin(waited(tenant.tickets.get(), record)).await?;
+                let ticket = Box::pin(waited(tenant.tickets.get(), record)).await;
+                let ticket = ticket.map_err(|unavailable| without_ticket(unavailable, record))?;
                 sent = self.common.clock.now();
+                // The token may have told what the state did not.
+                standing = tenant.keeper.now();
                 ticket
             }
         };
         let mut body = body;
         loop {
-            let answered = self.send(&mut outgoing, &ticket, body, record).await;
+            let Some(base) = &standing.base else { return Err(self.unknown_address(&standing, record)) };
+            let answered = self.send(&mut outgoing, &ticket, base, body, record).await;
             match answered {
                 Err(UpstreamError::Unread(why)) => {
                     body = Box::pin(twice.again(Cause::ConnectionLost, record)).await.ok_or_else(|| {
@@ -212,8 +235,24 @@ impl Proxy {
                     };
                     // Frees its connection, too.
                     drop(response);
-                    ticket = Box::pin(waited(tenant.tickets.newer_than(ticket.generation), record)).await?;
+                    let newer = Box::pin(waited(tenant.tickets.newer_than(ticket.generation), record)).await;
+                    ticket = newer.map_err(|unavailable| without_ticket(unavailable, record))?;
                     sent = self.common.clock.now();
+                    body = replay;
+                }
+                Ok(response) if response.status() == StatusCode::MISDIRECTED_REQUEST => {
+                    if tenant.keeper.misdirected(base) == Misdirected::Stands || !twice.could(Cause::TenantMoved) {
+                        // If it moved, the next request will find it.
+                        return Ok(response);
+                    }
+                    let Some(elsewhere) = Box::pin(waited(tenant.keeper.elsewhere(base), record)).await else { return Ok(response) };
+                    sent = self.common.clock.now();
+                    if let Some(outage) = elsewhere.outage(sent) {
+                        return Err(ProxyError::outage(outage));
+                    }
+                    let Some(replay) = Box::pin(twice.again(Cause::TenantMoved, record)).await else { return Ok(response) };
+                    drop(response);
+                    standing = elsewhere;
                     body = replay;
                 }
                 Ok(response) => {
@@ -255,23 +294,30 @@ impl Proxy {
         &self,
         outgoing: &mut Outgoing<'_>,
         ticket: &Arc<Ticket>,
+        base: &AllowedBase,
         body: Body,
         record: &mut AccessRecord,
     ) -> Result<Response<Payload>, UpstreamError> {
         record.ticket = Some(ticket.clone());
-        let request = outgoing.with(ticket, body)?;
+        record.upstream = Some(base.clone());
+        let request = outgoing.with(ticket, base, body)?;
         if outgoing.upgrade {
-            return Ok(match Box::pin(self.common.upstream.upgrade(&ticket.base, request)).await? {
+            return Ok(match Box::pin(self.common.upstream.upgrade(base, request)).await? {
                 Upgraded::Tunnel(head, tunnel) => switching(head, tunnel),
                 Upgraded::Refused(response) => answer(response),
             });
         }
-        let response = self.common.upstream.send_to(&ticket.base, request).await?;
+        let response = self.common.upstream.send_to(base, request).await?;
         // Nobody asked for it; passed on, it would make the caller speak another protocol.
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             return Err(UpstreamError::Unreachable("101 Switching Protocols, which nobody asked for".to_owned()));
         }
         Ok(answer(response))
+    }
+
+    fn unknown_address(&self, standing: &Standing, record: &mut AccessRecord) -> ProxyError {
+        record.cause = standing.unknown.clone();
+        ProxyError::TenantAddressUnknown(Duration::from_secs(10))
     }
 
     fn explain(&self, error: UpstreamError, overrun: &body::Overrun, record: &mut AccessRecord) -> ProxyError {
@@ -315,18 +361,17 @@ fn switching(mut head: Response<()>, tunnel: upstream::Tunnel) -> Response<Paylo
     head.map(|()| Payload::Tunnel(tunnel))
 }
 
-/// Waits for a ticket, and notes how long it took.
-async fn waited(
-    ticket: impl Future<Output = Result<Arc<Ticket>, Unavailable>>,
-    record: &mut AccessRecord,
-) -> Result<Arc<Ticket>, ProxyError> {
+/// Waits for a ticket or a state, and notes how long it took.
+async fn waited<T>(news: impl Future<Output = T>, record: &mut AccessRecord) -> T {
     let started = record.elapsed();
-    let ticket = ticket.await;
+    let news = news.await;
     record.ticket_wait += record.elapsed().saturating_sub(started);
-    ticket.map_err(|unavailable| {
-        record.cause = Some(unavailable.failure.log);
-        ProxyError::TicketUnavailable { reason: unavailable.failure.wire, retry_after: unavailable.retry_after }
-    })
+    news
+}
+
+fn without_ticket(unavailable: Unavailable, record: &mut AccessRecord) -> ProxyError {
+    record.cause = Some(unavailable.failure.log);
+    ProxyError::TicketUnavailable { reason: unavailable.failure.wire, retry_after: unavailable.retry_after }
 }
 
 /// The caller's own `X-Request-Id` when it is short and plain, else a new one.

@@ -20,6 +20,7 @@ mod text;
 
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 
@@ -234,6 +235,25 @@ pub enum ReplyError {
         /// The body's first words.
         words: String,
     },
+}
+
+/// Why requests to a tenant are answered without asking upstream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outage {
+    /// The state's name, as it was told.
+    pub name: String,
+    /// What it means, in words.
+    pub meaning: &'static str,
+    /// Whether the tenant is gone for good.
+    pub deleted: bool,
+    /// When to ask again.
+    pub retry_after: Duration,
+}
+
+impl fmt::Display for Outage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.meaning, self.name)
+    }
 }
 
 /// SuperID's own error codes. Protocol §8.1. Whether an exchange's `ErrorMessage` carries their names, numbers or texts

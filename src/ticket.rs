@@ -13,14 +13,11 @@ use std::time::Duration;
 use http::HeaderValue;
 
 use crate::clock::Moment;
-use crate::superoffice::origin::AllowedBase;
 
 /// A ticket in use. The header value is built once, marked sensitive, and shared by all requests.
 pub struct Ticket {
     /// `SOTicket <value>`, ready for `Authorization`.
     pub authorization: HeaderValue,
-    /// The tenant's web API: the only place this ticket goes.
-    pub base: AllowedBase,
     /// Counts up per tenant; names this ticket in logs and when it is refused.
     pub generation: u64,
     /// When it was issued.
@@ -31,16 +28,14 @@ pub struct Ticket {
 
 impl fmt::Debug for Ticket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Ticket {{ generation: {}, base: {}, [redacted] }}", self.generation, self.base)
+        write!(f, "Ticket {{ generation: {}, [redacted] }}", self.generation)
     }
 }
 
-/// What an exchange gives: a ticket's header value and the base it belongs to.
+/// What an exchange gives: a ticket's header value.
 pub struct Grant {
     /// `SOTicket <value>`, sensitive.
     pub authorization: HeaderValue,
-    /// The tenant's web API.
-    pub base: AllowedBase,
 }
 
 /// Why there is no ticket: two texts, and nothing secret in either.

@@ -113,6 +113,11 @@ impl Upstream {
         self.send_to(&origin, Request::from_parts(parts, body)).await
     }
 
+    /// Closes the connections that rest to `origin`; those in use are closed when they would come to rest.
+    pub fn let_go(&self, origin: &BaseUrl) {
+        self.0.pool.let_go(origin);
+    }
+
     /// Sends one request, whose URI is path and query alone, to an origin. No `async fn`, so that the request is not kept twice.
     pub fn send_to(
         &self,

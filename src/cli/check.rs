@@ -19,6 +19,7 @@ use crate::config::{Config, Tenant};
 use crate::proxy::{headers, target};
 use crate::server;
 use crate::superoffice::http::Caller;
+use crate::superoffice::origin::AllowedBase;
 use crate::superoffice::tenant::Granted;
 use crate::ticket::Ticket;
 
@@ -34,7 +35,7 @@ pub async fn run(file: &Path, online: bool) -> Result<ExitCode, CliError> {
     let places = Arc::new(Semaphore::new(AT_ONCE));
     let mut trying = Vec::new();
     for tenant in &config.tenants {
-        let wiring = backplane.tenant(&config, tenant)?;
+        let wiring = backplane.tenant(&config, tenant, None, false)?;
         let (caller, places) = (caller.clone(), places.clone());
         let attempt = async move {
             let _place = places.acquire().await;
@@ -85,12 +86,15 @@ struct Outcome {
 /// One exchange, one call.
 async fn try_out(wiring: &Wiring, caller: &Caller) -> Outcome {
     let started = Instant::now();
-    let granted = match wiring.login.obtain(&|_| {}).await {
-        Ok(granted) => granted,
+    let (granted, base) = match wiring.obtain(&|_| {}).await {
+        Ok(obtained) => obtained,
         Err(failure) => return Outcome { cells: ["FAILED".to_owned(), "not tried".to_owned()], failure: Some(failure.log) },
     };
     let exchange = format!("ok, {} ms", started.elapsed().as_millis());
-    match call(caller, &wiring.app_token, granted).await {
+    if let Some(outage) = wiring.keeper.report().outage {
+        return Outcome { cells: [exchange, outage.name.clone()], failure: Some(outage.to_string()) };
+    }
+    match call(caller, &wiring.app_token, granted, &base).await {
         Ok(called) => Outcome { cells: [exchange, called], failure: None },
         Err(failure) => Outcome { cells: [exchange, "FAILED".to_owned()], failure: Some(failure) },
     }
@@ -110,29 +114,23 @@ fn key(tenant: &Tenant) -> String {
 }
 
 /// One `User/currentPrincipal`: any 2xx is good.
-async fn call(caller: &Caller, app_token: &HeaderValue, granted: Granted) -> Result<String, String> {
-    let ticket = Ticket {
-        authorization: granted.grant.authorization,
-        base: granted.grant.base,
-        generation: 1,
-        issued: Clock::system().now(),
-        after_refusal: false,
-    };
+async fn call(caller: &Caller, app_token: &HeaderValue, granted: Granted, base: &AllowedBase) -> Result<String, String> {
+    let ticket = Ticket { authorization: granted.grant.authorization, generation: 1, issued: Clock::system().now(), after_refusal: false };
     let mut lines = HeaderMap::new();
     lines.insert(ACCEPT, HeaderValue::from_static("application/json"));
     headers::inject(&mut lines, Version::HTTP_11, &ticket, app_token);
     let mut request = Request::new(empty());
     *request.method_mut() = Method::GET;
-    *request.uri_mut() = target::upstream_uri(&ticket.base, "/v1/User/currentPrincipal", None).map_err(|error| error.to_string())?;
+    *request.uri_mut() = target::upstream_uri(base, "/v1/User/currentPrincipal", None).map_err(|error| error.to_string())?;
     *request.headers_mut() = lines;
     let started = Instant::now();
-    let answer = caller.call(request).await.map_err(|error| format!("{} {error}", ticket.base))?;
+    let answer = caller.call(request).await.map_err(|error| format!("{base} {error}"))?;
     let status = answer.status;
     if !status.is_success() {
-        return Err(format!("{} answers HTTP {}", ticket.base, status.as_u16()));
+        return Err(format!("{base} answers HTTP {}", status.as_u16()));
     }
     let name = principal(&answer.body).map(|name| format!(" as {name}")).unwrap_or_default();
-    Ok(format!("ok{name}, {} ms, {}", started.elapsed().as_millis(), ticket.base))
+    Ok(format!("ok{name}, {} ms, {base}", started.elapsed().as_millis()))
 }
 
 /// The name in the answer, when there is one.

@@ -15,6 +15,7 @@ use crate::clock::Clock;
 use crate::config::{Config, Tenant};
 use crate::superoffice::CLAIM_PREFIX;
 use crate::superoffice::login::{LoginError, Step};
+use crate::superoffice::origin::BaseUrl;
 use crate::superoffice::tenant::Granted;
 
 /// Arguments of `ticket`.
@@ -34,18 +35,18 @@ pub struct Args {
 pub async fn run(config: &Config, args: Args) -> Result<ExitCode, CliError> {
     let tenant = find(config, &args.tenant)?;
     super::log_warnings()?;
-    let login = Backplane::new(config, Clock::system())?.tenant(config, tenant)?.login;
+    let wiring = Backplane::new(config, Clock::system())?.tenant(config, tenant, None, false)?;
     let explainer = Explainer::new(tenant);
     let granted = match args.explain {
-        true => login.obtain(&|step| eprint!("{}", explainer.tell(&step))).await,
-        false => login.obtain(&|_| {}).await,
+        true => wiring.obtain(&|step| eprint!("{}", explainer.tell(&step))).await,
+        false => wiring.obtain(&|_| {}).await,
     };
-    let granted = granted?;
+    let (granted, base) = granted?;
     if args.explain {
-        eprint!("{}", explainer.conclude(&granted));
+        eprint!("{}", explainer.conclude(&granted, &base));
     }
     match args.json {
-        true => say(&format!("{:#}\n", report(tenant, &granted)))?,
+        true => say(&format!("{:#}\n", report(tenant, &granted, &base)))?,
         false => say(&format!("{}\n", granted.claims.ticket.expose_secret()))?,
     }
     Ok(ExitCode::SUCCESS)
@@ -60,13 +61,13 @@ pub fn sign(config: &Config, name: &str) -> Result<ExitCode, CliError> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn report(tenant: &Tenant, granted: &Granted) -> serde_json::Value {
+fn report(tenant: &Tenant, granted: &Granted, base: &BaseUrl) -> serde_json::Value {
     let claims = &granted.claims;
     json!({
         "tenant": tenant.name,
         "context": claims.context,
         "ticket": claims.ticket.expose_secret(),
-        "web_api": granted.grant.base.to_string(),
+        "web_api": base.to_string(),
         "associate_id": claims.associate_id,
         "identity_provider": claims.identity_provider,
         "email": claims.email,
@@ -143,12 +144,12 @@ impl Explainer {
         text
     }
 
-    fn conclude(&self, granted: &Granted) -> String {
+    fn conclude(&self, granted: &Granted, base: &BaseUrl) -> String {
         format!(
             "   verified          signature, issuer, audience, tenant and times are good\n6. ticket            {}\n   web API of {}: {}\n",
             shorten(granted.claims.ticket.expose_secret()),
             self.context,
-            granted.grant.base
+            base
         )
     }
 

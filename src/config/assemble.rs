@@ -31,7 +31,9 @@ pub(super) fn assemble(
     public: bool,
 ) -> Result<Config, Problems> {
     let mut assembly = Assembly::new(sources, secrets, problems);
-    let listen = assembly.listen(&settings.listen);
+    let listen = assembly.listen(&settings);
+    let listeners = assembly.listeners(&settings);
+    let state = assembly.state(&settings.state);
     let admin = assembly.admin(&settings.admin);
     assembly.overlaps(&settings);
     let hosts = assembly.upstream_hosts(&settings);
@@ -45,9 +47,11 @@ pub(super) fn assemble(
         Some(Config {
             file: file.to_owned(),
             listen: listen?,
+            listeners: listeners?,
             admin: admin?,
             upstream: settings.upstream?,
             renewal: settings.renewal?,
+            state: state?,
             superoffice: superoffice?,
             log: settings.log?,
             tenants: tenants?,
@@ -144,7 +148,7 @@ impl<'a> Assembly<'a> {
     }
 
     fn tenants(&mut self, settings: &Settings, hosts: Option<&UpstreamHosts>) -> Option<Vec<Tenant>> {
-        self.names(&settings.tenants);
+        self.names(&settings.tenants, settings.upstream.as_ref().map_or(&[], |upstream| upstream.routes.as_slice()));
         let shared = Shared {
             login_url: self.login_url("superoffice", &settings.login),
             verification_keys: self.verification_keys("superoffice", &settings.login),
@@ -159,7 +163,8 @@ impl<'a> Assembly<'a> {
         tenants.into_iter().collect()
     }
 
-    fn names(&mut self, tenants: &[TenantSettings]) {
+    /// `routes`: further first segments that mean something.
+    fn names(&mut self, tenants: &[TenantSettings], routes: &[String]) {
         if tenants.is_empty() && !self.problems.iter().any(|problem| problem.key == "tenants") {
             self.problem("tenants", "there is no tenant", "add a table such as [tenants.Cust12345] with its system_user_token");
         }
@@ -168,6 +173,12 @@ impl<'a> Assembly<'a> {
             let key = format!("tenants.{name}");
             if name.parse::<ContextId>().is_err() {
                 let hint = "use 1 to 64 letters, digits, '-' and '_': the name is the first part of the tenant's paths";
+                self.problem(&key, "cannot be the name of a tenant", hint);
+            }
+            let taken = ["api", "superoffice"].into_iter().chain(routes.iter().map(String::as_str));
+            if let Some(word) = taken.into_iter().find(|word| word.eq_ignore_ascii_case(name)) {
+                let hint =
+                    format!("paths that begin with /{word}/ mean something else: give the table another name, and set its `context`");
                 self.problem(&key, "cannot be the name of a tenant", hint);
             }
             if let Some(other) = seen.insert(name.to_ascii_lowercase(), name) {

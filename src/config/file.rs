@@ -20,7 +20,10 @@ use self::settings::read_all;
 use super::Problem;
 
 pub(super) use self::env::any as any_variable;
-pub(super) use self::settings::{Credentials, Door, Field, ListenSettings, LoginSettings, Settings, SuperOfficeSettings, TenantSettings};
+pub(super) use self::reader::nearest;
+pub(super) use self::settings::{
+    Credentials, Door, Field, ListenerSettings, LoginSettings, Settings, StateSettings, SuperOfficeSettings, TenantSettings,
+};
 pub(super) use self::source::Sources;
 
 /// What holds when nothing is set. The sections and keys without a default are not here.
@@ -36,6 +39,7 @@ login_timeout = "30s"
 address = ["127.0.0.1:8080", "[::1]:8080"]
 hosts = []
 insecure_allow_anonymous = false
+trusted_proxies = []
 header_read_timeout = "30s"
 idle_timeout = "6m"
 body_timeout = "1m"
@@ -65,6 +69,13 @@ idle_timeout = "60s"
 max_connection_age = "5m"
 replay_limit = "64KiB"
 forwarded = false
+rewrite_links = "known"
+routes = []
+
+[state]
+min_interval = "10s"
+max_interval = "1h"
+push_address = "off"
 
 [renewal]
 max_age = "1h"
@@ -79,7 +90,9 @@ format = "text"
 "#;
 
 const TENANTS: &str = "tenants";
-const SECTIONS: [&str; 8] = ["superoffice", "application", TENANTS, "listen", "admin", "upstream", "renewal", "log"];
+/// The one section that is a list of tables: `[[listeners]]`.
+const LISTENERS: &str = "listeners";
+const SECTIONS: [&str; 10] = ["superoffice", "application", TENANTS, "listen", LISTENERS, "admin", "upstream", "state", "renewal", "log"];
 
 /// What could be read, and all that could not. `Err` is a file that is no TOML at all.
 pub(super) fn read(text: &str, label: String, env: &BTreeMap<String, String>) -> Result<(Settings, Sources, Vec<Problem>), Problem> {
@@ -167,7 +180,7 @@ impl Provider for File {
 
 /// All keys of `proxy.toml`, `tenants.NAME` for any tenant, each with its default as TOML; without a default, empty.
 pub fn known_keys() -> Vec<(String, String)> {
-    let figment = Figment::from(Toml::string(DEFAULTS)).merge(Toml::string("[tenants.NAME]"));
+    let figment = Figment::from(Toml::string(DEFAULTS)).merge(Toml::string("[tenants.NAME]\n[[listeners]]"));
     let sources = Sources::new(String::new(), "", figment, Dict::new());
     let mut reader = Reader::new(&sources);
     read_all(&sources, &mut reader);

@@ -12,6 +12,7 @@ use http::{HeaderValue, Method, StatusCode};
 
 use crate::clock::{Clock, Moment};
 use crate::shard::Shards;
+use crate::superoffice::origin::AllowedBase;
 use crate::ticket::Ticket;
 
 /// Lines are written in batches, this long after the first of a batch.
@@ -149,8 +150,10 @@ pub struct AccessRecord {
     pub target: Option<PathAndQuery>,
     /// The tenant, once matched.
     pub tenant: Option<Arc<str>>,
-    /// The ticket that was used last; it tells the upstream host, too.
+    /// The ticket that was used last.
     pub ticket: Option<Arc<Ticket>>,
+    /// Where it was sent.
+    pub upstream: Option<AllowedBase>,
     /// The answer's status; `None` when the caller went away before.
     pub status: Option<StatusCode>,
     /// The code of an error of the proxy's own.
@@ -190,6 +193,7 @@ impl AccessRecord {
             target,
             tenant: None,
             ticket: None,
+            upstream: None,
             status: None,
             error: None,
             cause: None,
@@ -247,7 +251,9 @@ impl Lines {
         }
         if let Some(ticket) = &record.ticket {
             fields.number("generation", ticket.generation);
-            fields.text("upstream", ticket.base.authority().as_str());
+        }
+        if let Some(upstream) = &record.upstream {
+            fields.text("upstream", upstream.authority().as_str());
         }
         if let Some(status) = record.status {
             fields.number("status", u64::from(status.as_u16()));

@@ -171,6 +171,11 @@ fn lock(kept: &Mutex<Kept>) -> MutexGuard<'_, Kept> {
 }
 
 impl Replay {
+    /// Whether no more came so far than is kept.
+    pub fn fits(&self) -> bool {
+        self.0.as_ref().is_none_or(|kept| !lock(kept).too_large)
+    }
+
     /// The same body from its start, when all of it fits into what is kept. Upstream may have answered before it read the
     /// body to its end: then the rest is read here, and the first sending breaks off.
     pub async fn body(&self) -> Option<Body> {

@@ -10,6 +10,7 @@ use http::{HeaderName, HeaderValue, Response, StatusCode};
 use serde_json::json;
 
 use crate::body::{Body, full};
+use crate::superoffice::Outage;
 
 /// Names the error to the client; never passed on from upstream.
 pub const ERROR_HEADER: HeaderName = HeaderName::from_static("x-soproxy-error");
@@ -52,6 +53,15 @@ pub enum ProxyError {
         /// When the next exchange is due.
         retry_after: Duration,
     },
+    /// The tenant's state says that it does not run.
+    #[error("{0}")]
+    TenantNotRunning(Outage),
+    /// The tenant's state says that it is gone.
+    #[error("{0}")]
+    TenantDeleted(Outage),
+    /// It is not known where the tenant's web API is.
+    #[error("the address of this tenant's web API is not known")]
+    TenantAddressUnknown(Duration),
     /// No connection to SuperOffice's web API, or it broke before the answer.
     #[error("SuperOffice's web API cannot be reached")]
     UpstreamUnreachable,
@@ -74,23 +84,34 @@ pub enum ProxyError {
 
 impl ProxyError {
     /// Every code with its status, as README lists them.
-    pub const TABLE: [(&'static str, u16); 15] = [
+    pub const TABLE: [(&'static str, u16); 18] = [
         ("bad_target", 400),
         ("body_incomplete", 400),
         ("forbidden_origin", 403),
         ("unknown_tenant", 404),
         ("method_not_allowed", 405),
         ("body_timeout", 408),
+        ("tenant_deleted", 410),
         ("body_too_large", 413),
         ("uri_too_long", 414),
         ("unsupported_coding", 501),
         ("upstream_unreachable", 502),
         ("overloaded", 503),
         ("shutting_down", 503),
+        ("tenant_address_unknown", 503),
+        ("tenant_not_running", 503),
         ("ticket_unavailable", 503),
         ("too_many_connections", 503),
         ("upstream_timeout", 504),
     ];
+
+    /// What a request to a tenant that does not run gets.
+    pub fn outage(outage: &Outage) -> ProxyError {
+        match outage.deleted {
+            true => ProxyError::TenantDeleted(outage.clone()),
+            false => ProxyError::TenantNotRunning(outage.clone()),
+        }
+    }
 
     /// The code, as in `X-Soproxy-Error`.
     pub fn code(&self) -> &'static str {
@@ -104,6 +125,9 @@ impl ProxyError {
             ProxyError::BodyIncomplete => "body_incomplete",
             ProxyError::BodyTimeout(_) => "body_timeout",
             ProxyError::TicketUnavailable { .. } => "ticket_unavailable",
+            ProxyError::TenantNotRunning(_) => "tenant_not_running",
+            ProxyError::TenantDeleted(_) => "tenant_deleted",
+            ProxyError::TenantAddressUnknown(_) => "tenant_address_unknown",
             ProxyError::UpstreamUnreachable => "upstream_unreachable",
             ProxyError::UpstreamTimeout(_) => "upstream_timeout",
             ProxyError::ForbiddenOrigin(_) => "forbidden_origin",
@@ -131,6 +155,9 @@ impl ProxyError {
             ProxyError::BodyIncomplete => "Body incomplete",
             ProxyError::BodyTimeout(_) => "Body timed out",
             ProxyError::TicketUnavailable { .. } => "No ticket",
+            ProxyError::TenantNotRunning(_) => "Tenant not running",
+            ProxyError::TenantDeleted(_) => "Tenant deleted",
+            ProxyError::TenantAddressUnknown(_) => "Tenant's address unknown",
             ProxyError::UpstreamUnreachable => "Upstream unreachable",
             ProxyError::UpstreamTimeout(_) => "Upstream timed out",
             ProxyError::ForbiddenOrigin(_) => "Not from here",
@@ -143,7 +170,8 @@ impl ProxyError {
     /// When the client may try again.
     fn retry_after(&self) -> Option<Duration> {
         match self {
-            ProxyError::TicketUnavailable { retry_after, .. } => Some(*retry_after),
+            ProxyError::TicketUnavailable { retry_after, .. } | ProxyError::TenantAddressUnknown(retry_after) => Some(*retry_after),
+            ProxyError::TenantNotRunning(outage) => Some(outage.retry_after),
             ProxyError::ShuttingDown | ProxyError::Overloaded | ProxyError::TooManyConnections => Some(Duration::from_secs(1)),
             _ => None,
         }

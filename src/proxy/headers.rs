@@ -284,13 +284,8 @@ mod tests {
         ]);
         strip(&mut headers);
         let (clock, _) = Clock::manual(jiff::Timestamp::UNIX_EPOCH);
-        let ticket = Ticket {
-            authorization: HeaderValue::from_static("SOTicket 7T:abc"),
-            base: crate::superoffice::origin::UpstreamHosts::parse(["a"]).unwrap().allow("https://a/Cust1/api".parse().unwrap()).unwrap(),
-            generation: 1,
-            issued: clock.now(),
-            after_refusal: false,
-        };
+        let ticket =
+            Ticket { authorization: HeaderValue::from_static("SOTicket 7T:abc"), generation: 1, issued: clock.now(), after_refusal: false };
         inject(&mut headers, Version::HTTP_11, &ticket, &HeaderValue::from_static("secret"));
         assert_eq!(
             list(&headers),

@@ -13,6 +13,7 @@ use super::{Tenant, headers, target};
 use crate::body::Body;
 use crate::log::AccessRecord;
 use crate::metrics::{Cause, Metrics};
+use crate::superoffice::origin::AllowedBase;
 use crate::ticket::Ticket;
 use crate::upstream::UpstreamError;
 
@@ -29,14 +30,14 @@ pub(super) struct Outgoing<'a> {
 }
 
 impl Outgoing<'_> {
-    /// The ticket and the target come from one hand: a ticket cannot go to another host than the one it belongs to.
-    pub(super) fn with(&mut self, ticket: &Ticket, body: Body) -> Result<Request<Body>, UpstreamError> {
+    /// The ticket and the target are of one tenant, and the base is one that tickets may be sent to.
+    pub(super) fn with(&mut self, ticket: &Ticket, base: &AllowedBase, body: Body) -> Result<Request<Body>, UpstreamError> {
         let unfit = |error: ProxyError| UpstreamError::Unreachable(error.to_string());
         let mut request = Request::new(body);
         *request.method_mut() = self.parts.method.clone();
         // Only CONNECT's target has no path, and that was refused.
         let whole = self.parts.uri.path_and_query().ok_or_else(|| UpstreamError::Unreachable("no path".to_owned()))?;
-        *request.uri_mut() = target::upstream_target(&ticket.base, whole, self.rest).map_err(unfit)?.into();
+        *request.uri_mut() = target::upstream_target(base, whole, self.rest).map_err(unfit)?.into();
         match self.first.take() {
             Some((headers, spelling)) => {
                 self.kept.keep(&headers);
@@ -93,21 +94,22 @@ impl Drop for Kept {
 pub(super) struct Twice<'a> {
     replay: Option<Replay>,
     metrics: &'a Metrics,
-    lost: bool,
-    refused: bool,
+    done: [bool; Cause::ALL.len()],
 }
 
 impl<'a> Twice<'a> {
     pub(super) fn new(replay: Option<Replay>, metrics: &'a Metrics) -> Twice<'a> {
-        Twice { replay, metrics, lost: false, refused: false }
+        Twice { replay, metrics, done: Default::default() }
     }
 
     /// Whether this was a cause before.
     pub(super) fn was(&self, cause: Cause) -> bool {
-        match cause {
-            Cause::ConnectionLost => self.lost,
-            Cause::TicketRefused => self.refused,
-        }
+        self.done[cause as usize]
+    }
+
+    /// Whether the body is one that could be sent again, as far as that is known.
+    pub(super) fn could(&self, cause: Cause) -> bool {
+        !self.was(cause) && self.replay.as_ref().is_some_and(Replay::fits)
     }
 
     /// The body to send once more; `None` when it must not or cannot be sent.
@@ -116,10 +118,7 @@ impl<'a> Twice<'a> {
             return None;
         }
         let body = self.replay.as_ref()?.body().await?;
-        match cause {
-            Cause::ConnectionLost => self.lost = true,
-            Cause::TicketRefused => self.refused = true,
-        }
+        self.done[cause as usize] = true;
         self.metrics.sent_twice(cause);
         record.sent_twice = Some(cause.name());
         Some(body)

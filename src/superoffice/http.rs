@@ -8,6 +8,7 @@ use http::{Request, StatusCode};
 use http_body_util::{BodyExt, Limited};
 use jiff::Timestamp;
 
+use super::origin::BaseUrl;
 use crate::body::Body;
 use crate::upstream::{Upstream, UpstreamError};
 
@@ -51,6 +52,11 @@ impl Caller {
     /// Calls over `upstream`, each of at most `timeout` from start to end.
     pub fn new(upstream: Upstream, timeout: Duration) -> Caller {
         Caller { upstream, timeout }
+    }
+
+    /// Nobody shall use the connections that rest to this origin.
+    pub fn let_go(&self, origin: &BaseUrl) {
+        self.upstream.let_go(origin);
     }
 
     /// Sends and collects. Redirects are answers like any other.

@@ -196,6 +196,11 @@ impl Login {
         &self.caller
     }
 
+    /// The machine's clock.
+    pub fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
     /// Our wall clock, corrected by what the login service's `Date` told.
     pub fn corrected_now(&self) -> Timestamp {
         let skew = SignedDuration::from_millis(self.skew.load(Ordering::Relaxed));

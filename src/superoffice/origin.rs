@@ -149,7 +149,7 @@ impl UpstreamHosts {
 
     /// The same, as a proof that a [`crate::ticket::Ticket`] asks for.
     pub fn allow(&self, base: BaseUrl) -> Result<AllowedBase, OriginRefused> {
-        self.check(&base).map(|()| AllowedBase(base))
+        self.check(&base).map(|()| AllowedBase(Arc::new(base)))
     }
 }
 
@@ -179,9 +179,10 @@ impl HostPattern {
     }
 }
 
-/// A base that passed [`UpstreamHosts::check`]: a ticket may be sent there. Only [`UpstreamHosts::allow`] makes one.
+/// A base that passed [`UpstreamHosts::check`]: a ticket may be sent there. Only [`UpstreamHosts::allow`] makes one. Copies
+/// share it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AllowedBase(BaseUrl);
+pub struct AllowedBase(Arc<BaseUrl>);
 
 impl std::ops::Deref for AllowedBase {
     type Target = BaseUrl;

@@ -1,27 +1,25 @@
-//! One tenant's way to a ticket: an exchange, and beside it the question where the tenant's web API lives.
+//! One tenant at SuperOffice: its way to a ticket, and to its state.
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use http::HeaderValue;
 use secrecy::ExposeSecret;
 
+use super::ContextId;
 use super::jwt::SystemUserClaims;
 use super::login::{Credentials, Login, Observer};
-use super::origin::{AllowedBase, BaseUrl, UpstreamHosts};
-use super::state;
+use super::origin::BaseUrl;
+use super::state::keeper::{Keeper, Source};
+use super::state::{self, StateError, TenantState};
 use crate::ticket::{Exchange, ExchangeFailure, Grant};
 
 /// A tenant at its login service.
 pub struct TenantLogin {
     credentials: Credentials,
     login: Arc<Login>,
-    hosts: UpstreamHosts,
-    /// `api_url` from the configuration: then nobody is asked.
-    api_url: Option<AllowedBase>,
-    /// What the state endpoint said last; better than the token's claim when the endpoint is down.
-    last_state: Mutex<Option<AllowedBase>>,
+    keeper: Arc<Keeper>,
 }
 
 /// A grant, and what the token told besides.
@@ -33,64 +31,22 @@ pub struct Granted {
 }
 
 impl TenantLogin {
-    /// A tenant whose web API must be in `hosts`.
-    pub fn new(credentials: Credentials, login: Arc<Login>, hosts: UpstreamHosts, api_url: Option<AllowedBase>) -> TenantLogin {
-        TenantLogin { credentials, login, hosts, api_url, last_state: Mutex::new(None) }
+    /// A tenant with its credentials; `keeper` knows whether it runs.
+    pub fn new(credentials: Credentials, login: Arc<Login>, keeper: Arc<Keeper>) -> TenantLogin {
+        TenantLogin { credentials, login, keeper }
     }
 
     /// One exchange, observed.
     pub async fn obtain(&self, observer: Observer<'_>) -> Result<Granted, ExchangeFailure> {
-        let (claims, state) = tokio::join!(self.login.exchange(&self.credentials, observer), self.base_by_state());
+        let claims = self.login.exchange(&self.credentials, observer).await;
         let claims = claims.map_err(|error| self.without_secrets(error.into()))?;
-        let base = match state {
-            Ok(base) => base,
-            Err(why) => self.base_without_state(&claims, &why)?,
-        };
+        self.keeper.claim(claims.webapi_url.as_deref());
         let mut authorization = HeaderValue::from_str(&format!("SOTicket {}", claims.ticket.expose_secret())).map_err(|_| {
             let text = "the token's ticket holds characters that no header can carry".to_owned();
             ExchangeFailure { wire: text.clone(), log: text }
         })?;
         authorization.set_sensitive(true);
-        Ok(Granted { grant: Grant { authorization, base }, claims })
-    }
-
-    /// `api_url`, else what the state endpoint says.
-    async fn base_by_state(&self) -> Result<AllowedBase, String> {
-        if let Some(base) = &self.api_url {
-            return Ok(base.clone());
-        }
-        let state = state::fetch(self.login.caller(), self.login.origin(), &self.credentials.context).await;
-        let base = state.and_then(|state| state.api_base()).map_err(|error| error.to_string())?;
-        let base =
-            self.hosts.allow(base).map_err(|refused| format!("the tenant state endpoint names a host that is refused: {refused}"))?;
-        *self.remembered() = Some(base.clone());
-        Ok(base)
-    }
-
-    /// The last state known, else the token's `webapi_url` (which is being phased out; protocol §1.6, §5.2).
-    fn base_without_state(&self, claims: &SystemUserClaims, why: &str) -> Result<AllowedBase, ExchangeFailure> {
-        let context = &self.credentials.context;
-        if let Some(base) = self.remembered().clone() {
-            tracing::warn!(tenant = %context, upstream = %base, "{why}; going on with the address known so far");
-            return Ok(base);
-        }
-        let claimed = claims.webapi_url.as_deref().unwrap_or_default();
-        let allowed = match claimed.parse::<BaseUrl>() {
-            Ok(base) => self.hosts.allow(base).map_err(|refused| format!("the token's webapi_url is refused: {refused}")),
-            Err(_) => Err("the token has no usable webapi_url".to_owned()),
-        };
-        match allowed {
-            Ok(base) => {
-                tracing::warn!(tenant = %context, upstream = %base, "{why}; using the token's webapi_url");
-                Ok(base)
-            }
-            Err(refused) => Err(ExchangeFailure {
-                wire: "the address of this tenant's web API is not known".to_owned(),
-                log: format!(
-                    "the address of {context}'s web API is not known: {why}; {refused}. Set tenants.{context}.api_url, or list the host in superoffice.upstream_hosts if it is SuperOffice's"
-                ),
-            }),
-        }
+        Ok(Granted { grant: Grant { authorization }, claims })
     }
 
     /// The login service's own words are told to callers and to the log, and may repeat what it was sent.
@@ -104,14 +60,40 @@ impl TenantLogin {
         };
         ExchangeFailure { wire: hide(failure.wire), log: hide(format!("{} ({})", failure.log, self.login.origin())) }
     }
-
-    fn remembered(&self) -> std::sync::MutexGuard<'_, Option<AllowedBase>> {
-        self.last_state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl Exchange for TenantLogin {
     fn exchange(&self) -> Pin<Box<dyn Future<Output = Result<Grant, ExchangeFailure>> + Send + '_>> {
-        Box::pin(async { self.obtain(&|_| {}).await.map(|granted| granted.grant) })
+        Box::pin(async {
+            let now = self.login.clock().now();
+            if let Some(outage) = self.keeper.now().outage(now) {
+                // Nobody can be served, and an exchange would want the tenant's database.
+                let text = format!("no ticket while the tenant does not run: {outage}");
+                return Err(ExchangeFailure { wire: text.clone(), log: text });
+            }
+            self.obtain(&|_| {}).await.map(|granted| granted.grant)
+        })
+    }
+}
+
+/// The tenant state endpoint beside a login service.
+pub struct StateEndpoint {
+    /// The login service.
+    pub login: Arc<Login>,
+    /// The tenant.
+    pub context: ContextId,
+}
+
+impl Source for StateEndpoint {
+    fn fetch(&self) -> Pin<Box<dyn Future<Output = Result<TenantState, StateError>> + Send + '_>> {
+        Box::pin(state::fetch(self.login.caller(), self.login.origin(), &self.context))
+    }
+
+    fn now(&self) -> jiff::Timestamp {
+        self.login.corrected_now()
+    }
+
+    fn left(&self, base: &BaseUrl) {
+        self.login.caller().let_go(base);
     }
 }

@@ -106,6 +106,8 @@ struct Slot {
     renewer: Mutex<Renewer>,
     wake: Notify,
     progress: Mutex<Progress>,
+    /// Ends the pause after a failure.
+    hurry: Notify,
     /// Tells all who wait that `progress` or `renewer` is another one.
     changed: Notify,
     brake: Mutex<Brake>,
@@ -145,6 +147,7 @@ impl Tickets {
             renewer: Mutex::default(),
             wake: Notify::new(),
             progress: Mutex::new(Progress { in_flight: prefetch, failure: None }),
+            hurry: Notify::new(),
             changed: Notify::new(),
             brake: Mutex::default(),
         });
@@ -203,6 +206,16 @@ impl Tickets {
     /// Renews in another way from now on; the ticket in use stays.
     pub fn renew_by(&self, exchange: Arc<dyn Exchange>) {
         *lock(&self.slot.exchange) = exchange;
+    }
+
+    /// What made the last exchange fail may be over: it is tried again at once, if anybody needs it.
+    pub fn try_again(&self) {
+        let slot = &self.slot;
+        let failed = lock(&slot.progress).failure.is_some();
+        if failed {
+            slot.make_progress(|progress| progress.failure = None);
+            slot.hurry.notify_one();
+        }
     }
 
     /// How this tenant stands.
@@ -339,7 +352,10 @@ impl Slot {
                         failures += 1;
                         let wait = backoff(failures, rand::random());
                         self.report(failure, wait, failures);
-                        self.shared.clock.sleep(wait).await;
+                        tokio::select! {
+                            () = self.shared.clock.sleep(wait) => {}
+                            () = self.hurry.notified() => {}
+                        }
                     }
                 },
                 Plan::Wait(wait) => {
@@ -406,8 +422,8 @@ impl Slot {
         let generation = before.as_ref().map_or(0, |ticket| ticket.generation) + 1;
         let after_refusal = before.is_some_and(|ticket| ticket.generation <= self.invalidated.load(Ordering::Acquire));
         let issued = self.shared.clock.now();
-        tracing::info!(tenant = self.tenant, generation, upstream = %grant.base.authority(), "ticket renewed");
-        let ticket = Ticket { authorization: grant.authorization, base: grant.base, generation, issued, after_refusal };
+        tracing::info!(tenant = self.tenant, generation, "ticket renewed");
+        let ticket = Ticket { authorization: grant.authorization, generation, issued, after_refusal };
         self.current.store(Some(Arc::new(ticket)));
         self.wanted.store(false, Ordering::Release);
         self.make_progress(|progress| *progress = Progress::default());

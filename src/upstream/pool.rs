@@ -71,6 +71,15 @@ impl Pool {
         host
     }
 
+    /// Forgets all connections to `origin`: whoever still uses one returns it to a place that is gone with it.
+    pub fn let_go(&self, origin: &BaseUrl) {
+        for shard in self.shards.iter() {
+            let mut hosts = lock(shard);
+            let named = if origin.is_https() { &mut hosts.https } else { &mut hosts.http };
+            named.remove(origin.authority().as_str());
+        }
+    }
+
     /// Closes what has rested too long, is too old, or was closed by the peer.
     pub fn reap(&self, now: u32) {
         for shard in self.shards.iter() {

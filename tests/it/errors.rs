@@ -10,6 +10,7 @@ use tokio::net::TcpListener;
 use tokio::sync::Notify;
 
 use crate::bench::{Bench, Setup, TENANT};
+use crate::login::{Login, Token, state};
 use crate::peer::Peer;
 use crate::wire::{Message, OK, Wire, ask, assert_no_secret, recorder};
 
@@ -56,6 +57,14 @@ async fn one_of_each() -> BTreeMap<String, Message> {
     answers.push(ask(bench.proxy, gzipped).await);
     answers.push(body_timeout().await);
     answers.push(body_incomplete().await);
+    for fault in ["state.Cust12345=Suspended", "state.Cust12345=Deleted"] {
+        let bench = Setup::new().fault(fault).start().await;
+        answers.push(ask(bench.proxy, get("/v1")).await);
+    }
+    let login = Login::start(Token::good().of("webapi_url", "nonsense").reply()).await;
+    login.on_state(state("https://elsewhere.example/Cust12345/api"));
+    let bench = Setup::new().login_at(login.address()).start().await;
+    answers.push(ask(bench.proxy, get("/v1")).await);
     answers.push(shutting_down(&bench).await);
     answers.into_iter().map(|answer| (answer.error().expect("an answer of the proxy's own").to_owned(), answer)).collect()
 }

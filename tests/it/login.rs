@@ -290,7 +290,12 @@ pub async fn get_of(bench: &Bench, tenant: &str, path: &str) -> Answer {
 
 /// The answer is a 503 `ticket_unavailable` that says when to come again and why, and nothing secret.
 pub fn unavailable(answer: &Answer, reason: &str) {
-    assert_eq!((answer.status.as_u16(), answer.error()), (503, Some("ticket_unavailable")), "{reason}: {answer:?}");
+    refused(answer, "ticket_unavailable", reason);
+}
+
+/// The same with another code.
+pub fn refused(answer: &Answer, code: &str, reason: &str) {
+    assert_eq!((answer.status.as_u16(), answer.error()), (503, Some(code)), "{reason}: {answer:?}");
     assert!(retry_after(answer) >= 1);
     let body = answer.json();
     for member in ["detail", "ErrorMessage"] {

@@ -1,21 +1,32 @@
-//! The two listeners: how far they reach, and whether they get in each other's way.
+//! The listeners: how far they reach, whom they serve, and whether they get in each other's way.
 
 use std::net::{IpAddr, SocketAddr};
 
 use super::Assembly;
-use crate::config::file::{Door, ListenSettings, Settings};
-use crate::config::{Admin, Listen};
+use crate::config::file::{Door, Field, ListenerSettings, Settings, StateSettings, TenantSettings, nearest};
+use crate::config::{Admin, BoundListener, Listen, State};
+use crate::superoffice::origin::BaseUrl;
+
+const ANYBODY: &str = "soproxy does not ask its callers who they are, so whoever reaches this address reads and writes the tenants' data";
 
 impl Assembly<'_> {
-    pub(super) fn listen(&mut self, settings: &ListenSettings) -> Option<Listen> {
+    pub(super) fn listen(&mut self, all: &Settings) -> Option<Listen> {
+        let settings = &all.listen;
         if let Some(addresses) = &settings.door.addresses {
-            let means = "soproxy does not ask its callers who they are, so whoever reaches this address reads and writes the tenants' data";
-            self.reach("listen", addresses, settings.door.insecure_allow_anonymous, means);
+            self.reach("listen.address", "listen", addresses, settings.door.insecure_allow_anonymous, ANYBODY);
         }
+        let default_tenant = match &settings.default_tenant {
+            Field::Absent => Some(None),
+            Field::Wrong => None,
+            Field::Is(name) => self.configured("listen.default_tenant", name, &all.tenants).map(Some),
+        };
         Some(Listen {
             addresses: settings.door.addresses.clone()?,
             hosts: settings.door.hosts.clone()?,
             insecure_allow_anonymous: settings.door.insecure_allow_anonymous?,
+            default_tenant: default_tenant?,
+            public_url: optional(&settings.public_url)?,
+            trusted_proxies: settings.trusted_proxies.clone()?,
             limits: settings.limits.clone()?,
             max_uri: settings.max_uri?,
             max_body: settings.max_body?,
@@ -25,11 +36,49 @@ impl Assembly<'_> {
         })
     }
 
+    pub(super) fn listeners(&mut self, all: &Settings) -> Option<Vec<BoundListener>> {
+        let found: Vec<_> = all.listeners.iter().enumerate().map(|(index, settings)| self.listener(index, settings, all)).collect();
+        found.into_iter().collect()
+    }
+
+    fn listener(&mut self, index: usize, settings: &ListenerSettings, all: &Settings) -> Option<BoundListener> {
+        let key = |name: &str| format!("listeners[{index}].{name}");
+        if let Some(addresses) = &settings.addresses {
+            self.reach(&key("address"), "listen", addresses, all.listen.door.insecure_allow_anonymous, ANYBODY);
+        }
+        let tenant = settings.tenant.as_ref().and_then(|name| self.configured(&key("tenant"), name, &all.tenants));
+        Some(BoundListener { addresses: settings.addresses.clone()?, tenant: tenant?, public_url: optional(&settings.public_url)? })
+    }
+
+    /// A tenant's name as its table spells it.
+    fn configured(&mut self, key: &str, name: &str, tenants: &[TenantSettings]) -> Option<String> {
+        if let Some(tenant) = tenants.iter().find(|tenant| tenant.name.eq_ignore_ascii_case(name)) {
+            return Some(tenant.name.clone());
+        }
+        let names: Vec<&str> = tenants.iter().map(|tenant| tenant.name.as_str()).collect();
+        let hint = match (nearest(name, names.iter().copied()), names.as_slice()) {
+            (Some(near), _) => format!("did you mean \"{near}\"?"),
+            (None, []) => format!("add a table [tenants.{name}]"),
+            (None, [first, ..]) => format!("write the name of a [tenants.…] table, such as \"{first}\""),
+        };
+        self.problem(key, format!("{name:?} is no configured tenant"), hint);
+        None
+    }
+
+    /// The push listener may be wide: it serves nothing, and believes nothing but a verified token.
+    pub(super) fn state(&mut self, settings: &StateSettings) -> Option<State> {
+        let (min_interval, max_interval) = (settings.min_interval, settings.max_interval);
+        if max_interval.zip(min_interval).is_some_and(|(max, min)| max < min) {
+            self.problem("state.max_interval", "is shorter than min_interval", "write at least what min_interval says");
+        }
+        Some(State { min_interval: min_interval?, max_interval: max_interval?, push_addresses: settings.push_addresses.clone()? })
+    }
+
     /// The outer `None` had a problem, the inner is "off".
     pub(super) fn admin(&mut self, settings: &Door<Option<Vec<SocketAddr>>>) -> Option<Option<Admin>> {
         if let Some(Some(addresses)) = &settings.addresses {
             let means = "whoever reaches this address learns the tenants' names and states";
-            self.reach("admin", addresses, settings.insecure_allow_anonymous, means);
+            self.reach("admin.address", "admin", addresses, settings.insecure_allow_anonymous, means);
         }
         let admin = |addresses| {
             Some(Admin { addresses, hosts: settings.hosts.clone()?, insecure_allow_anonymous: settings.insecure_allow_anonymous? })
@@ -41,30 +90,45 @@ impl Assembly<'_> {
     }
 
     /// A listener that other machines can reach must say that it means it.
-    fn reach(&mut self, section: &str, addresses: &[SocketAddr], allowed: Option<bool>, means: &str) {
+    fn reach(&mut self, key: &str, section: &str, addresses: &[SocketAddr], allowed: Option<bool>, means: &str) {
         let Some(wide) = addresses.iter().find(|address| !address.ip().to_canonical().is_loopback()) else { return };
-        let (key, what) = (format!("{section}.address"), format!("{wide} can be reached from other machines"));
+        let what = format!("{wide} can be reached from other machines");
         match allowed {
-            Some(true) => self.warn(&key, what, means),
+            Some(true) => self.warn(key, what, means),
             Some(false) => {
                 let hint = format!(
                     "{means}. Use 127.0.0.1, or, when something else keeps strangers away, set insecure_allow_anonymous = true in [{section}]"
                 );
-                self.problem(&key, what, hint);
+                self.problem(key, what, hint);
             }
             None => {}
         }
     }
 
     pub(super) fn overlaps(&mut self, settings: &Settings) {
-        let listen = settings.listen.door.addresses.iter().flatten().map(|address| ("listen.address", *address));
-        let admin = settings.admin.addresses.iter().flatten().flatten().map(|address| ("admin.address", *address));
-        let all: Vec<(&str, SocketAddr)> = listen.chain(admin).collect();
+        let named = |key: &str, addresses: Option<&Vec<SocketAddr>>| -> Vec<(String, SocketAddr)> {
+            addresses.into_iter().flatten().map(|address| (key.to_owned(), *address)).collect()
+        };
+        let mut all = named("listen.address", settings.listen.door.addresses.as_ref());
+        for (index, listener) in settings.listeners.iter().enumerate() {
+            all.extend(named(&format!("listeners[{index}].address"), listener.addresses.as_ref()));
+        }
+        all.extend(named("admin.address", settings.admin.addresses.as_ref().and_then(Option::as_ref)));
+        all.extend(named("state.push_address", settings.state.push_addresses.as_ref().and_then(Option::as_ref)));
         for (index, (key, address)) in all.iter().enumerate() {
             if let Some((other, _)) = all[..index].iter().find(|(_, earlier)| overlap(*earlier, *address)) {
                 self.problem(key, format!("{address} is already taken by {other}"), "give each listener an address or a port of its own");
             }
         }
+    }
+}
+
+/// The outer `None` had a problem.
+fn optional(url: &Field<BaseUrl>) -> Option<Option<BaseUrl>> {
+    match url {
+        Field::Absent => Some(None),
+        Field::Wrong => None,
+        Field::Is(url) => Some(Some(url.clone())),
     }
 }
 

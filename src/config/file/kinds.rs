@@ -12,6 +12,7 @@ use tracing_subscriber::EnvFilter;
 use super::reader::nearest;
 use super::units;
 use crate::config::secret::SecretRef;
+use crate::proxy::address::Network;
 use crate::superoffice::origin::{BaseUrl, UpstreamHosts};
 
 /// What is wrong with a value, and what to write instead.
@@ -208,6 +209,32 @@ pub fn url(value: &Value) -> Read<BaseUrl> {
     const HINT: &str = "write it whole, such as \"https://sod.superoffice.com/Cust12345/api\"";
     let text = value.as_str().ok_or_else(|| Wrong::kind(value, "a string", HINT))?;
     text.parse().map_err(|error| Wrong::new(format!("{error}"), HINT))
+}
+
+/// The address of our own that others see.
+pub fn public_url(value: &Value) -> Read<BaseUrl> {
+    const HINT: &str = "write it whole, such as \"https://crm.example.com\" or \"https://example.com/crm\"";
+    url(value).map_err(|wrong| Wrong::new(wrong.what, HINT))
+}
+
+/// Networks of proxies before us.
+pub fn networks(value: &Value) -> Read<Vec<Network>> {
+    const HINT: &str = "write IP addresses or networks, such as [\"127.0.0.1\", \"10.0.0.0/8\"]";
+    let network = |text: &str| text.parse().map_err(|_| Wrong::new(format!("{} is no IP address or network", quoted(text)), HINT));
+    list(network)(value).map_err(|wrong| Wrong::new(wrong.what, HINT))
+}
+
+/// First segments of paths.
+pub fn segments(value: &Value) -> Read<Vec<String>> {
+    const HINT: &str = "write what stands between two slashes, letters, digits, '.', '_' and '-', such as [\"CS\"]";
+    list(|text| {
+        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+        if text.eq_ignore_ascii_case("api") {
+            return Err(Wrong::new("\"api\" is always carried", "name the others only, such as [\"CS\"]"));
+        }
+        let fits = !text.is_empty() && !text.starts_with('.') && text.chars().all(plain);
+        if fits { Ok(text.to_owned()) } else { Err(Wrong::new(format!("{} is no segment of a path", quoted(text)), HINT)) }
+    })(value)
 }
 
 /// The login service's origin: https, or this machine.

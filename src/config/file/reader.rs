@@ -7,7 +7,7 @@ use figment::value::{Dict, Value};
 
 use super::kinds::Wrong;
 use super::source::Sources;
-use super::{Field, env};
+use super::{Field, LISTENERS, env};
 use crate::config::Problem;
 
 /// What stands for a tenant's name in a key's pattern.
@@ -40,10 +40,15 @@ impl<'v> Reader<'v> {
         self.table(format!("tenants.{name}"), format!("tenants.{NAME}"), Some(value))
     }
 
+    /// `[[listeners]]`, one of them.
+    pub fn listener(&mut self, index: usize, value: &'v Value) -> Table<'_, 'v> {
+        self.table(format!("{LISTENERS}[{index}]"), LISTENERS.to_owned(), Some(value))
+    }
+
     fn table(&mut self, key: String, pattern: String, value: Option<&'v Value>) -> Table<'_, 'v> {
         let values = value.and_then(Value::as_dict);
         if value.is_some() && values.is_none() {
-            let hint = format!("begin it with [{key}] on a line of its own and write one setting per line below");
+            let hint = format!("begin it with {} on a line of its own and write one setting per line below", header(&key));
             self.problem(&key, "must be a table of settings", hint);
         }
         Table { reader: self, key, pattern, values, asked: Vec::new() }
@@ -68,8 +73,11 @@ impl<'v> Reader<'v> {
     /// All problems; unknown keys are explained by what is `known`.
     pub fn finish(mut self, sections: &[&str], known: &[String]) -> Vec<Problem> {
         for (key, table) in std::mem::take(&mut self.unknown) {
-            let (what, hint) = if table.is_empty() { unknown_section(&key, sections, known) } else { unknown_key(&key, &table, known) };
-            let hint = match (self.sources.variable(&key), hint) {
+            let variable = self.sources.variable(&key);
+            // A variable cannot mean a list of tables.
+            let sections: Vec<&str> = sections.iter().copied().filter(|name| variable.is_none() || *name != LISTENERS).collect();
+            let (what, hint) = if table.is_empty() { unknown_section(&key, &sections, known) } else { unknown_key(&key, &table, known) };
+            let hint = match (variable, hint) {
                 (_, Hint::Text(text)) => text,
                 (None, Hint::Key(better)) => format!("did you mean `{better}`?"),
                 (Some(_), Hint::Key(better)) if table.is_empty() => format!("did you mean {}__…?", env::spelled(&better)),
@@ -101,7 +109,7 @@ fn unknown_key(key: &str, table: &str, known: &[String]) -> (&'static str, Hint)
     let here: Vec<&str> = known.iter().filter_map(|known| known.strip_prefix(table)?.strip_prefix('.')).collect();
     let hint = match nearest(leaf, here.iter().copied()) {
         Some(near) => Hint::Key(format!("{parent}.{near}")),
-        None => elsewhere(leaf, known).unwrap_or_else(|| Hint::Text(format!("the keys of [{parent}] are {}", here.join(", ")))),
+        None => elsewhere(leaf, known).unwrap_or_else(|| Hint::Text(format!("the keys of {} are {}", header(parent), here.join(", ")))),
     };
     ("unknown key", hint)
 }
@@ -109,7 +117,16 @@ fn unknown_key(key: &str, table: &str, known: &[String]) -> (&'static str, Hint)
 /// A key that belongs into another table.
 fn elsewhere(leaf: &str, known: &[String]) -> Option<Hint> {
     let found = known.iter().filter_map(|known| known.rsplit_once('.')).find(|(_, name)| name.eq_ignore_ascii_case(leaf))?;
-    Some(Hint::Text(format!("`{}` belongs in [{}]", found.1, found.0)))
+    Some(Hint::Text(format!("`{}` belongs in {}", found.1, header(found.0))))
+}
+
+/// How a table's header is written.
+fn header(table: &str) -> String {
+    if is_listener(table) { format!("[[{LISTENERS}]]") } else { format!("[{table}]") }
+}
+
+fn is_listener(table: &str) -> bool {
+    table.split('[').next() == Some(LISTENERS)
 }
 
 /// One table, one question per setting.
@@ -142,7 +159,10 @@ impl Table<'_, '_> {
             Field::Wrong => None,
             Field::Absent => {
                 let key = format!("{}.{name}", self.key);
-                let hint = format!("set `{name}` in [{}], or {} in the environment", self.key, env::spelled(&key));
+                let mut hint = format!("set `{name}` in {}", header(&self.key));
+                if !is_listener(&self.key) {
+                    hint += &format!(", or {} in the environment", env::spelled(&key));
+                }
                 self.reader.problem(&key, "is missing", hint);
                 None
             }

@@ -6,11 +6,13 @@ use std::time::Duration;
 
 use figment::value::Value;
 
-use super::kinds;
 use super::reader::{Reader, Table};
 use super::source::Sources;
+use super::{LISTENERS, kinds};
 use crate::config::secret::SecretRef;
 use crate::config::{Log, Prefetch, Renewal, Upstream};
+use crate::proxy::address::Network;
+use crate::proxy::links;
 use crate::server::Limits;
 use crate::superoffice::origin::{BaseUrl, UpstreamHosts};
 use crate::superoffice::{Environment, ExchangeKind};
@@ -56,10 +58,14 @@ pub struct Settings {
     pub application: Credentials,
     /// `[listen]`
     pub listen: ListenSettings,
+    /// `[[listeners]]`
+    pub listeners: Vec<ListenerSettings>,
     /// `[admin]`
     pub admin: Door<Option<Vec<SocketAddr>>>,
     /// `[upstream]`
     pub upstream: Option<Upstream>,
+    /// `[state]`
+    pub state: StateSettings,
     /// `[renewal]`
     pub renewal: Option<Renewal>,
     /// `[log]`
@@ -116,6 +122,12 @@ pub struct Door<A> {
 pub struct ListenSettings {
     /// The part that `[admin]` has too.
     pub door: Door<Vec<SocketAddr>>,
+    /// `default_tenant`
+    pub default_tenant: Field<String>,
+    /// `public_url`
+    pub public_url: Field<BaseUrl>,
+    /// `trusted_proxies`
+    pub trusted_proxies: Option<Vec<Network>>,
     /// `header_read_timeout`, `idle_timeout`, `body_timeout`, `max_header_size`, `max_headers`, `max_connections`
     pub limits: Option<Limits>,
     /// `max_uri`
@@ -128,6 +140,26 @@ pub struct ListenSettings {
     pub grace: Option<Duration>,
     /// `workers`; `None` inside is "auto".
     pub workers: Option<Option<usize>>,
+}
+
+/// One of `[[listeners]]`
+pub struct ListenerSettings {
+    /// `address`
+    pub addresses: Option<Vec<SocketAddr>>,
+    /// `tenant`
+    pub tenant: Option<String>,
+    /// `public_url`
+    pub public_url: Field<BaseUrl>,
+}
+
+/// `[state]`
+pub struct StateSettings {
+    /// `min_interval`
+    pub min_interval: Option<Duration>,
+    /// `max_interval`
+    pub max_interval: Option<Duration>,
+    /// `push_address`; `None` inside is "off".
+    pub push_addresses: Option<Option<Vec<SocketAddr>>>,
 }
 
 /// `[tenants.NAME]`
@@ -161,8 +193,10 @@ pub fn read_all<'v>(sources: &'v Sources, reader: &mut Reader<'v>) -> Settings {
         application,
         tenants: tenants(sources, reader),
         listen: listen(reader.section("listen")),
+        listeners: listeners(sources, reader),
         admin: admin(reader.section("admin")),
         upstream: upstream(reader.section("upstream")),
+        state: state(reader.section("state")),
         renewal: renewal(reader.section("renewal")),
         log: log(reader.section("log")),
     }
@@ -173,6 +207,7 @@ const ENVIRONMENTS: &[(&str, Environment)] =
 const EXCHANGES: &[(&str, ExchangeKind)] = &[("soap", ExchangeKind::Soap), ("rest", ExchangeKind::Rest)];
 const FORMATS: &[(&str, bool)] = &[("text", false), ("json", true)];
 const HTTP2: &[(&str, bool)] = &[("auto", true), ("never", false)];
+const LINKS: &[(&str, links::Mode)] = &[("known", links::Mode::Known), ("all", links::Mode::All), ("off", links::Mode::Off)];
 const PREFETCHES: &[(&str, Prefetch)] = &[("auto", Prefetch::Auto), ("true", Prefetch::Always), ("false", Prefetch::Never)];
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -250,12 +285,38 @@ fn door<A>(table: &mut Table<'_, '_>, addresses: impl FnOnce(&Value) -> Result<A
 fn listen(mut table: Table<'_, '_>) -> ListenSettings {
     let settings = ListenSettings {
         door: door(&mut table, kinds::addresses),
+        default_tenant: table.read("default_tenant", kinds::text),
+        public_url: table.read("public_url", kinds::public_url),
+        trusted_proxies: table.need("trusted_proxies", kinds::networks),
         limits: limits(&mut table),
         max_uri: table.need("max_uri", kinds::size_in_memory),
         max_body: table.need("max_body", kinds::unless("off", kinds::size_from_1)),
         max_requests: table.need("max_requests", kinds::count),
         grace: table.need("grace", any_duration),
         workers: table.need("workers", kinds::unless("auto", kinds::count)),
+    };
+    table.finish();
+    settings
+}
+
+fn listeners<'v>(sources: &'v Sources, reader: &mut Reader<'v>) -> Vec<ListenerSettings> {
+    let Some(value) = sources.values().and_then(|values| values.get(LISTENERS)) else { return Vec::new() };
+    let Some(tables) = value.as_array() else {
+        let (what, hint) = match value.as_dict() {
+            Some(_) => ("must be a list of tables", "write [[listeners]], with two brackets, before the settings of each one, in the file"),
+            None => ("must be a list of tables", "begin each listener with [[listeners]] on a line of its own, in the file"),
+        };
+        reader.problem(LISTENERS, what, hint);
+        return Vec::new();
+    };
+    tables.iter().enumerate().map(|(index, value)| listener(reader.listener(index, value))).collect()
+}
+
+fn listener(mut table: Table<'_, '_>) -> ListenerSettings {
+    let settings = ListenerSettings {
+        addresses: table.need("address", kinds::addresses),
+        tenant: table.need("tenant", kinds::text),
+        public_url: table.read("public_url", kinds::public_url),
     };
     table.finish();
     settings
@@ -297,6 +358,8 @@ fn upstream(mut table: Table<'_, '_>) -> Option<Upstream> {
     let max_age = table.need("max_connection_age", any_duration);
     let replay_limit = table.need("replay_limit", kinds::size_in_memory);
     let forwarded = table.need("forwarded", kinds::flag);
+    let rewrite_links = table.need("rewrite_links", kinds::choice(LINKS));
+    let routes = table.need("routes", kinds::segments);
     table.finish();
     Some(Upstream {
         settings: upstream::Settings {
@@ -312,7 +375,19 @@ fn upstream(mut table: Table<'_, '_>) -> Option<Upstream> {
         tunnel_timeout: tunnel?,
         replay_limit: replay_limit?,
         forwarded: forwarded?,
+        rewrite_links: rewrite_links?,
+        routes: routes?,
     })
+}
+
+fn state(mut table: Table<'_, '_>) -> StateSettings {
+    let settings = StateSettings {
+        min_interval: table.need("min_interval", timeout),
+        max_interval: table.need("max_interval", timeout),
+        push_addresses: table.need("push_address", kinds::unless("off", kinds::addresses)),
+    };
+    table.finish();
+    settings
 }
 
 fn renewal(mut table: Table<'_, '_>) -> Option<Renewal> {

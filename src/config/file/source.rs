@@ -44,7 +44,7 @@ impl Sources {
             if let Some(line) = self.lines.get(part) {
                 return format!("{}:{line}", self.label);
             }
-            match part.rsplit_once('.') {
+            match part.rsplit_once(['.', '[']) {
                 Some((parent, _)) => part = parent,
                 None => break,
             }
@@ -54,6 +54,16 @@ impl Sources {
         tenant.and_then(|tenant| self.variable(tenant)).unwrap_or_else(|| self.label.clone())
     }
 
+    /// The value of `key`; `listeners[1].address` is in the second of the list, `listeners.address` in the first.
+    fn find(&self, key: &str) -> Option<&Value> {
+        key.split('.').try_fold(&self.values, |value, part| {
+            let (name, index) = part.strip_suffix(']').and_then(|part| part.split_once('[')).unwrap_or((part, "0"));
+            let table = value.as_array().map_or(Some(value), <[Value]>::first)?;
+            let found = table.as_dict()?.get(name)?;
+            if part.ends_with(']') { found.as_array()?.get(index.parse::<usize>().ok()?) } else { Some(found) }
+        })
+    }
+
     /// A problem of `key`, with its source.
     pub fn problem(&self, key: &str, what: impl Into<String>, hint: impl Into<String>) -> Problem {
         Problem { key: key.to_owned(), source: self.of(key), what: what.into(), hint: hint.into() }
@@ -61,7 +71,7 @@ impl Sources {
 
     /// The environment variable that sets `key`.
     pub fn variable(&self, key: &str) -> Option<String> {
-        let tag = self.values.find_ref(key)?.tag();
+        let tag = self.find(key)?.tag();
         match &self.figment.get_metadata(tag)?.source {
             Some(Source::Custom(name)) => Some(name.clone()),
             _ => None,
@@ -70,7 +80,7 @@ impl Sources {
 
     /// Whether `key` is set in the file.
     pub fn in_file(&self, key: &str) -> bool {
-        let Some(tag) = self.values.find_ref(key).map(Value::tag) else { return false };
+        let Some(tag) = self.find(key).map(Value::tag) else { return false };
         // The file's tenants did not go through figment, which tags what it gets.
         tag == Tag::Default || matches!(self.figment.get_metadata(tag).and_then(|metadata| metadata.source.as_ref()), Some(Source::File(_)))
     }
@@ -96,7 +106,13 @@ fn lines(text: &str) -> HashMap<String, usize> {
     let mut found = HashMap::new();
     let mut table = String::new();
     for (number, line) in text.lines().enumerate().map(|(index, line)| (index + 1, line.trim())) {
-        let key = if let Some(header) = line.strip_prefix('[').and_then(|line| line.split_once(']')) {
+        let key = if let Some(header) = line.strip_prefix("[[").and_then(|line| line.split_once("]]")) {
+            let name = bare(header.0);
+            found.entry(name.clone()).or_insert(number);
+            let index = (0..).find(|index| !found.contains_key(&format!("{name}[{index}]"))).unwrap_or(0);
+            table = format!("{name}[{index}]");
+            table.clone()
+        } else if let Some(header) = line.strip_prefix('[').and_then(|line| line.split_once(']')) {
             table = bare(header.0);
             table.clone()
         } else if let Some((key, _)) = line.split_once('=').filter(|(key, _)| !key.starts_with('#')) {
@@ -115,7 +131,8 @@ mod tests {
 
     #[test]
     fn keys_have_lines() {
-        let text = "# a = 1\nx = 1\n\n[listen] # here\naddress = \"a=b\"\n[tenants.\"Cust1\"]\nclient_secret.env = \"X\"\nx = 1\nx = 2\n";
+        let text = "# a = 1\nx = 1\n\n[listen] # here\naddress = \"a=b\"\n[tenants.\"Cust1\"]\nclient_secret.env = \"X\"\nx = 1\nx = 2\n\
+                    [[listeners]]\n[[ listeners ]] # two\naddress = 1\n";
         let found = lines(text);
         let line = |key: &str| found.get(key).copied();
         assert_eq!(line("x"), Some(2));
@@ -124,6 +141,8 @@ mod tests {
         assert_eq!(line("tenants.Cust1"), Some(6));
         assert_eq!(line("tenants.Cust1.client_secret.env"), Some(7));
         assert_eq!(line("tenants.Cust1.x"), Some(8));
+        assert_eq!((line("listeners[0]"), line("listeners[1]"), line("listeners")), (Some(10), Some(11), Some(10)));
+        assert_eq!((line("listeners[1].address"), line("listeners[0].address")), (Some(12), None));
         assert_eq!(line("a"), None);
     }
 }

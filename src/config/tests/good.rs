@@ -6,7 +6,8 @@ use std::time::Duration;
 use secrecy::ExposeSecret;
 
 use super::{KEY_1024, KEY_2048, env, parse, toml, works};
-use crate::config::{Config, Prefetch};
+use crate::config::{BoundListener, Config, Prefetch, State};
+use crate::proxy::links::Mode;
 use crate::superoffice::ExchangeKind;
 use crate::superoffice::origin::UpstreamHosts;
 
@@ -16,7 +17,14 @@ const HOUR: Duration = Duration::from_secs(3600);
 fn near_misses_are_warned_about() {
     let warned = |name: &str| works(&[], &[(name, "x")]).warnings.iter().any(|warning| warning.source == name);
     assert!(warned("SOPROXY_LISTEN_ADDRESS"));
-    for harmless in ["SOPROXY_PORT", "SOPROXY_SERVICE_HOST", "SOPROXY_ADMIN_SERVICE_HOST", "SOPROXY_CONFIG", "SOPROXY_LISTEN"] {
+    for harmless in [
+        "SOPROXY_PORT",
+        "SOPROXY_LISTENERS_ADDRESS",
+        "SOPROXY_SERVICE_HOST",
+        "SOPROXY_ADMIN_SERVICE_HOST",
+        "SOPROXY_CONFIG",
+        "SOPROXY_LISTEN",
+    ] {
         assert!(!warned(harmless), "{harmless}");
     }
     // A path where the secret itself is expected.
@@ -45,6 +53,9 @@ fn defaults() {
     let policy = &renewal.policy;
     assert_eq!((policy.max_age, policy.lifetime, policy.keep_warm), (Some(HOUR), HOUR * 6, HOUR * 24));
     assert_eq!((renewal.prefetch, renewal.concurrency), (Prefetch::Auto, 4));
+    assert_eq!((listen.default_tenant.as_ref(), listen.public_url.as_ref(), listen.trusted_proxies.len()), (None, None, 0));
+    assert_eq!((upstream.rewrite_links, upstream.routes.len(), config.listeners.len()), (Mode::Known, 0, 0));
+    assert_eq!(config.state, State { min_interval: HOUR / 360, max_interval: HOUR, push_addresses: None });
     assert_eq!((config.log.level.as_str(), config.log.json), ("info", false));
     let superoffice = &config.superoffice;
     assert_eq!(superoffice.upstream_hosts, UpstreamHosts::parse(["*.superoffice.com"]).unwrap());
@@ -72,6 +83,9 @@ fn every_setting_can_be_changed_in_the_file_and_in_the_environment() {
         ("listen", "max_body", "\"10MB\"", "10000000"),
         ("listen", "max_requests", "7", "7"),
         ("listen", "grace", "0", "0"),
+        ("listen", "default_tenant", "\"CUST1\"", "cust1"),
+        ("listen", "public_url", "\"https://crm.example/x/\"", "https://crm.example/x"),
+        ("listen", "trusted_proxies", "[\"10.0.0.0/8\", \"::1\"]", "10.0.0.0/8,::1"),
         ("admin", "address", "\"127.0.0.1:9\"", "127.0.0.1:9"),
         ("admin", "hosts", "\"a\"", "a"),
         ("admin", "insecure_allow_anonymous", "true", "TRUE"),
@@ -80,6 +94,11 @@ fn every_setting_can_be_changed_in_the_file_and_in_the_environment() {
         ("upstream", "idle_timeout", "\"0s\"", "0"),
         ("upstream", "replay_limit", "1024", "1KiB"),
         ("upstream", "forwarded", "true", "true"),
+        ("upstream", "rewrite_links", "\"all\"", "ALL"),
+        ("upstream", "routes", "[\"CS\", \"x.y\"]", "CS, x.y"),
+        ("state", "min_interval", "\"1m\"", "60s"),
+        ("state", "max_interval", "\"10s\"", "10s"),
+        ("state", "push_address", "[\"0.0.0.0:8083\"]", "0.0.0.0:8083"),
         ("renewal", "max_age", "\"never\"", "never"),
         ("renewal", "lifetime", "\"1s\"", "1s"),
         ("renewal", "keep_warm", "\"1d\"", "24h"),
@@ -110,6 +129,32 @@ fn prefetch_admin_and_max_body_can_be_switched_off() {
     let config = works(&[("admin", "address", "\"off\""), ("listen", "max_body", "\"OFF\""), ("renewal", "prefetch", "true")], &[]);
     assert!(config.admin.is_none() && config.listen.max_body.is_none());
     assert_eq!(config.renewal.prefetch, Prefetch::Always);
+}
+
+#[test]
+fn further_listeners_are_bound_to_one_tenant_each() {
+    let text = toml(&[("tenants.Acme", "system_user_token", "\"t\""), ("listen", "insecure_allow_anonymous", "true")])
+        + "[[listeners]]\naddress = \"127.0.0.1:8082\"\ntenant = \"cust1\"\n\
+           [[listeners]]\naddress = [\"0.0.0.0:8083\", \"[::]:8083\"]\ntenant = \"Acme\"\npublic_url = \"https://acme.example\"\n";
+    let config = Config::parse(&text, "proxy.toml".as_ref(), []).unwrap();
+    let expected = [
+        BoundListener { addresses: vec!["127.0.0.1:8082".parse().unwrap()], tenant: "Cust1".into(), public_url: None },
+        BoundListener {
+            addresses: vec!["0.0.0.0:8083".parse().unwrap(), "[::]:8083".parse().unwrap()],
+            tenant: "Acme".into(),
+            public_url: Some("https://acme.example".parse().unwrap()),
+        },
+    ];
+    assert_eq!(config.listeners, expected);
+    let warned: Vec<(&str, &str)> = config.warnings.iter().map(|warning| (warning.key.as_str(), warning.source.as_str())).collect();
+    let line = text.lines().position(|line| line.contains("8083")).unwrap() + 1;
+    assert_eq!(warned, [("listeners[1].address", format!("proxy.toml:{line}").as_str())]);
+}
+
+#[test]
+fn the_push_listener_may_be_wide_without_a_word() {
+    let config = works(&[("state", "push_address", "\"0.0.0.0:8084\"")], &[]);
+    assert_eq!((config.state.push_addresses, config.warnings), (Some(vec!["0.0.0.0:8084".parse().unwrap()]), vec![]));
 }
 
 #[test]

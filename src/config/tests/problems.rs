@@ -47,6 +47,13 @@ fn bad_values_say_what_is_wrong_and_what_to_write() {
         ("listen", "address", "[\"127.0.0.1:1\", \"127.0.0.1:1\"]", "127.0.0.1:1 is already taken by listen.address", "its own"),
         ("listen", "hosts", "[\"https://x\"]", "\"https://x\" is no host name", "the name alone"),
         ("listen", "hosts", "[\"*.x\"]", "\"*.x\" is no host name", "the name alone"),
+        ("listen", "default_tenant", "\"Cust2\"", "\"Cust2\" is no configured tenant", "did you mean \"Cust1\"?"),
+        ("listen", "default_tenant", "\"somebody\"", "\"somebody\" is no configured tenant", "such as \"Cust1\""),
+        ("listen", "default_tenant", "1", "must be a string, not a number", "in quotes"),
+        ("listen", "public_url", "\"crm.example\"", "must start with https://", "https://crm.example.com"),
+        ("listen", "public_url", "\"ftp://crm.example\"", "only https://", "https://crm.example.com"),
+        ("listen", "trusted_proxies", "[\"10.0.0.0/33\"]", "\"10.0.0.0/33\" is no IP address or network", "10.0.0.0/8"),
+        ("listen", "trusted_proxies", "\"proxy.example\"", "\"proxy.example\" is no IP address", "127.0.0.1"),
         ("listen", "insecure_allow_anonymous", "\"yes\"", "\"yes\" is neither true nor false", "true or false"),
         ("listen", "insecure_allow_anonymous", "1", "must be true or false, not a number", "true or false"),
         ("listen", "header_read_timeout", "30", "30 has no unit", "\"30s\"?"),
@@ -64,6 +71,17 @@ fn bad_values_say_what_is_wrong_and_what_to_write() {
         ("admin", "address", "\"127.0.0.1:8080\"", "127.0.0.1:8080 is already taken by listen.address", "its own"),
         ("admin", "address", "\"of\"", "\"of\" is no IP address", "or \"off\""),
         ("upstream", "replay_limit", "\"64 kilobytes\"", "\"64 kilobytes\" is no size", "64KiB"),
+        ("upstream", "rewrite_links", "\"some\"", "\"some\" is not known", "\"known\" or \"all\" or \"off\""),
+        ("upstream", "routes", "[\"CS/x\"]", "\"CS/x\" is no segment of a path", "[\"CS\"]"),
+        ("upstream", "routes", "[\"~x\"]", "\"~x\" is no segment of a path", "[\"CS\"]"),
+        ("upstream", "routes", "[\"..\"]", "\"..\" is no segment of a path", "[\"CS\"]"),
+        ("upstream", "routes", "[\"\"]", "\"\" is no segment of a path", "[\"CS\"]"),
+        ("upstream", "routes", "[\"Api\"]", "is always carried", "the others only"),
+        ("state", "min_interval", "\"0s\"", "must be at least 1ms", "a unit"),
+        ("state", "max_interval", "\"5s\"", "is shorter than min_interval", "what min_interval says"),
+        ("state", "push_address", "\"on\"", "\"on\" is no IP address", "or \"off\""),
+        ("state", "push_address", "\"127.0.0.1:8081\"", "127.0.0.1:8081 is already taken by admin.address", "its own"),
+        ("state", "push_address", "\"0.0.0.0:8080\"", "0.0.0.0:8080 is already taken by listen.address", "its own"),
         ("renewal", "max_age", "\"0s\"", "must be at least 1s", "or \"never\""),
         ("renewal", "lifetime", "\"500ms\"", "must be at least 1s", "a unit"),
         ("renewal", "prefetch", "\"maybe\"", "\"maybe\" is not known", "\"auto\" or \"true\" or \"false\""),
@@ -100,6 +118,7 @@ fn unknown_keys_are_named_with_the_nearest_known_one() {
         ("listen", "max_bdy", "listen.max_bdy", "unknown key", "did you mean `listen.max_body`?"),
         ("tenants.Cust1", "api-url", "tenants.Cust1.api-url", "unknown key", "did you mean `tenants.Cust1.api_url`?"),
         ("superoffice", "client_secret", "superoffice.client_secret", "unknown key", "`client_secret` belongs in [application]"),
+        ("listen", "tenant", "listen.tenant", "unknown key", "`tenant` belongs in [[listeners]]"),
         ("log", "colour", "log.colour", "unknown key", "the keys of [log] are level, format"),
         ("liste", "x", "liste", "unknown section", "did you mean `listen`?"),
         ("system_user_token", "x", "system_user_token", "unknown key", "`system_user_token` belongs in [tenants.NAME]"),
@@ -118,6 +137,7 @@ fn problems_of_variables_name_the_variable() {
         ("SOPROXY_LISTEN__MAX_BDY", "1", "listen.max_bdy", "unknown key", "did you mean SOPROXY_LISTEN__MAX_BODY?"),
         ("SOPROXY_LISTENER__ADDRESS", "1", "listener", "unknown section", "did you mean SOPROXY_LISTEN__…?"),
         ("SOPROXY_TENANTS__CUST1__TOKEN", "x", "tenants.Cust1.token", "unknown key", "the keys of [tenants.Cust1] are"),
+        ("SOPROXY_LISTENERS__ADDRESS", "127.0.0.1:1", "listeners", "must be a list of tables", "in the file"),
         ("SOPROXY_TENANTS__CUST1", "x", "tenants.Cust1", "must be a table", ""),
         (
             "SOPROXY_TENANTS__CUST2__CONTEXT",
@@ -207,6 +227,76 @@ fn names_of_tenants() {
     let problems = Config::parse("tenants = 5\nlisten = \"x\"", Path::new("proxy.toml"), []).unwrap_err().0;
     for key in ["tenants", "listen"] {
         assert_eq!(problems.iter().filter(|problem| problem.key == key).count(), 1, "{problems:#?}");
+    }
+}
+
+#[test]
+fn what_paths_mean_otherwise_is_no_name_of_a_tenant() {
+    for (name, routes) in [("Api", "[]"), ("superoffice", "[]"), ("cs", "[\"x\", \"CS\"]")] {
+        let problem = one(&[(&format!("tenants.{name}"), "system_user_token", "\"t\""), ("upstream", "routes", routes)], &[]);
+        assert_eq!((problem.key, problem.what.as_str()), (format!("tenants.{name}"), "cannot be the name of a tenant"));
+        assert!(problem.hint.contains("mean something else"), "{}", problem.hint);
+    }
+}
+
+#[test]
+fn problems_of_further_listeners_name_the_one_and_its_line() {
+    // (text, key, line within it, what, hint)
+    let good = "[[listeners]]\naddress = \"127.0.0.1:1\"\ntenant = \"Cust1\"\n";
+    let cases = [
+        ("[[listeners]]\ntenant = \"Cust1\"\n", "address", 1, "is missing", "set `address` in [[listeners]]"),
+        ("[[listeners]]\naddress = \"127.0.0.1:2\"\n", "tenant", 1, "is missing", "set `tenant` in [[listeners]]"),
+        ("[[listeners]]\naddress = \"x\"\ntenant = \"Cust1\"\n", "address", 2, "\"x\" is no IP address", "127.0.0.1:8080"),
+        ("[[listeners]]\naddress = \"127.0.0.1:2\"\ntenant = \"Cust9\"\n", "tenant", 3, "no configured tenant", "\"Cust1\"?"),
+        ("[[listeners]]\naddress = \"127.0.0.1:1\"\ntenant = \"Cust1\"\n", "address", 2, "taken by listeners[0].address", "its own"),
+        ("[[listeners]]\naddress = \"127.0.0.1:8081\"\ntenant = \"Cust1\"\n", "", 1, "taken by listeners[1].address", "its own"),
+        ("[[listeners]]\naddress = \"0.0.0.0:2\"\ntenant = \"Cust1\"\n", "address", 2, "can be reached", "= true in [listen]"),
+        (
+            "[[listeners]]\naddress = \"127.0.0.1:2\"\ntenant = \"Cust1\"\ntennant = 1\n",
+            "tennant",
+            4,
+            "unknown key",
+            "did you mean `listeners[1].tenant`?",
+        ),
+        (
+            "[[listeners]]\naddress = \"127.0.0.1:2\"\ntenant = \"Cust1\"\nx = 1\n",
+            "x",
+            4,
+            "unknown key",
+            "the keys of [[listeners]] are address, tenant, public_url",
+        ),
+        (
+            "[[listeners]]\naddress = \"127.0.0.1:2\"\ntenant = \"Cust1\"\npublic_url = \"x\"\n",
+            "public_url",
+            4,
+            "not an absolute URL",
+            "https://crm.example.com",
+        ),
+    ];
+    let before = toml(&[]) + good;
+    for (text, key, line, what, hint) in cases {
+        let problems = Config::parse(&(before.clone() + text), Path::new("proxy.toml"), []).unwrap_err().0;
+        let [problem] = problems.as_slice() else { panic!("{problems:#?}") };
+        if !key.is_empty() {
+            assert_eq!(problem.key, format!("listeners[1].{key}"), "{problem}");
+            assert_eq!(problem.source, format!("proxy.toml:{}", before.lines().count() + line), "{problem}");
+        }
+        assert!(problem.what.contains(what) && problem.hint.contains(hint), "{problem}");
+    }
+}
+
+#[test]
+fn listeners_are_a_list_of_tables() {
+    for value in ["[listeners]\naddress = \"127.0.0.1:1\"\ntenant = \"Cust1\"\n", "[listeners]\n"] {
+        let problems = Config::parse(&(toml(&[]) + value), Path::new("proxy.toml"), []).unwrap_err().0;
+        let [problem] = problems.as_slice() else { panic!("{problems:#?}") };
+        assert_eq!((problem.key.as_str(), problem.what.as_str()), ("listeners", "must be a list of tables"));
+        assert!(problem.hint.contains("[[listeners]]"), "{problem}");
+    }
+    for (text, key) in [("listeners = 5\n", "listeners"), ("listeners = [5]\n", "listeners[0]")] {
+        let problems = Config::parse(&(text.to_owned() + &toml(&[])), Path::new("proxy.toml"), []).unwrap_err().0;
+        assert_eq!((problems[0].key.as_str(), problems[0].source.as_str()), (key, "proxy.toml:1"));
+        assert!(problems[0].hint.contains("[[listeners]]"), "{}", problems[0]);
     }
 }
 

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::{MINUTE, WHO, exchanged, served};
 use crate::bench::{Bench, Setup, TENANT};
-use crate::login::{Act, Login, Token, any_api, get_of, http, no_secrets, state, unavailable};
+use crate::login::{Act, Login, Token, any_api, get_of, http, no_secrets, refused, state};
 use crate::logs::Logs;
 use crate::peer::Peer;
 
@@ -135,7 +135,7 @@ async fn a_ticket_goes_to_no_host_that_is_not_listed() {
         let login = Login::start(naming(&webapi)).await;
         login.on_state(state(&base(&evil)));
         let bench = scripted(&login, &[&good]).await;
-        unavailable(&bench.get(WHO).await, "address of this tenant's web API is not known");
+        refused(&bench.get(WHO).await, "tenant_address_unknown", "address of this tenant's web API is not known");
     }
     assert_eq!(evil.connections(), 0);
     assert!(logs.warnings().iter().any(|line| line.contains("is not in upstream_hosts")));
@@ -163,7 +163,7 @@ async fn hosts_by_default() {
     let other = any_api().await;
     let login = Login::start(naming(&base(&other))).await;
     let bench = Setup::new().login_at(login.address()).set("renewal.prefetch", "false").start().await;
-    unavailable(&bench.get(WHO).await, "address of this tenant's web API is not known");
+    refused(&bench.get(WHO).await, "tenant_address_unknown", "address of this tenant's web API is not known");
     assert_eq!(other.connections(), 0, "the same address, but another port");
     let login = Login::start(Act::Reset).await;
     login.on_exchange(naming(&format!("http://{}/{TENANT}/api", login.address())));
