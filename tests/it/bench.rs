@@ -30,6 +30,7 @@ pub struct Setup {
     pub login_url: Option<String>,
     /// What stands in the file behind the demo's settings.
     pub more: String,
+    pub may_move: bool,
 }
 
 impl Setup {
@@ -41,7 +42,14 @@ impl Setup {
             clock: Clock::system(),
             login_url: None,
             more: String::new(),
+            may_move: false,
         }
+    }
+
+    /// The sandbox's other address, where tenants are after `moved.Cust12345=null`, is among the upstream hosts.
+    pub fn may_move(mut self) -> Setup {
+        self.may_move = true;
+        self
     }
 
     /// Overrides a setting: `set("renewal.max_age", "1s")`.
@@ -91,9 +99,13 @@ impl Setup {
         self
     }
 
-    pub async fn start(self) -> Bench {
+    pub async fn start(mut self) -> Bench {
         let sandbox_stop = CancellationToken::new();
-        let sandbox = sandbox::start(self.options, "127.0.0.1:0".parse().unwrap(), sandbox_stop.clone()).await.unwrap();
+        let options = std::mem::take(&mut self.options);
+        let sandbox = sandbox::start(options, "127.0.0.1:0".parse().unwrap(), sandbox_stop.clone()).await.unwrap();
+        if self.may_move {
+            self = self.set("superoffice.upstream_hosts", sandbox.other_base().trim_start_matches("http://"));
+        }
         let login_url = self.login_url.clone().unwrap_or_else(|| sandbox.base().to_owned());
         let config = config(&login_url, &self.settings, &self.more);
         let app = App::build(config, self.clock.clone(), None).await.unwrap();
@@ -215,6 +227,16 @@ impl Bench {
         let admin = self.admin.unwrap();
         let request = Request::get(path).header("host", admin.to_string()).body(Full::new(Bytes::new())).unwrap();
         collect(open(admin, request).await).await
+    }
+
+    /// A fault from now on, as on the command line.
+    pub fn fault(&self, fault: &str) {
+        self.sandbox.control().change_faults(|faults| faults.set(fault).unwrap());
+    }
+
+    /// Fetches of the first tenant's state that the sandbox saw.
+    pub fn states(&self) -> u64 {
+        self.sandbox.control().counters().states_of(TENANT)
     }
 
     /// Exchanges that the sandbox saw for the first tenant.

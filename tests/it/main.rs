@@ -31,6 +31,7 @@ mod scale;
 mod secure;
 mod smuggling;
 mod streaming;
+mod tenant_state;
 mod tickets;
 mod tidy;
 mod timeouts;

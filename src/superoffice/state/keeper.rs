@@ -571,6 +571,8 @@ impl Slot {
         let before = self.standing.load_full();
         progress.failures = 0;
         progress.in_flight = None;
+        // Requests that came while this fetch was on have their answer.
+        progress.asked = if progress.asked == Asked::Request { Asked::Nobody } else { progress.asked };
         progress.last = Some(began);
         progress.interval = pace.due(kept);
         if self.pinned {
