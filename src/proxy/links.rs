@@ -90,14 +90,14 @@ enum Direction {
     Request,
 }
 
-impl<A: Addresses> Links<'_, A> {
-    /// Leaves in a request's `Accept-Encoding` the codings that an answer can be rewritten through.
-    pub fn accept_encoding(&self, headers: &mut HeaderMap) {
-        if self.mode != Mode::Off && headers.contains_key(ACCEPT_ENCODING) {
-            headers::accept(headers);
-        }
+/// Leaves in a request's `Accept-Encoding` the codings that an answer can be rewritten through.
+pub fn accept_encoding(headers: &mut HeaderMap) {
+    if headers.contains_key(ACCEPT_ENCODING) {
+        headers::accept(headers);
     }
+}
 
+impl<A: Addresses> Links<'_, A> {
     /// An answer as this caller should see it.
     pub async fn answer<B>(&self, method: &Method, response: Response<B>) -> Response<Rewritten<B>>
     where
