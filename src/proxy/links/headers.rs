@@ -63,19 +63,31 @@ fn home<'a>(url: &'a str, homes: &Homes) -> Option<Target<'a>> {
     Starts::new(text.bytes, 0).next(0).filter(|start| start.at == 0 && !start.escaped).and_then(absolute)
 }
 
-/// `Link`: the references in `<…>`.
+/// `Link`: the references in `<…>`, but for those in quotes.
 fn in_brackets(links: &str, mut url: impl FnMut(&str) -> Option<String>) -> Option<String> {
     let (mut out, mut done, mut at) = (String::new(), 0, 0);
-    while let Some(open) = links[at..].find('<').map(|open| at + open + 1) {
-        let Some(close) = links[open..].find('>').map(|close| open + close) else { break };
-        if let Some(changed) = url(links[open..close].trim()) {
-            out.push_str(&links[done..open]);
+    while let Some(open) = links[at..].find(['<', '"']).map(|open| at + open) {
+        let quoted = links.as_bytes()[open] == b'"';
+        let rest = &links[open + 1..];
+        let Some(length) = (if quoted { quoted_length(rest) } else { rest.find('>') }) else { break };
+        if !quoted && let Some(changed) = url(rest[..length].trim()) {
+            out.push_str(&links[done..=open]);
             out.push_str(&changed);
-            done = close;
+            done = open + 1 + length;
         }
-        at = close;
+        at = open + 1 + length + 1;
     }
     (done > 0).then(|| out + &links[done..])
+}
+
+/// Up to the closing quote.
+fn quoted_length(text: &str) -> Option<usize> {
+    let mut escaped = false;
+    text.bytes().position(|byte| {
+        let ends = byte == b'"' && !escaped;
+        escaped = byte == b'\\' && !escaped;
+        ends
+    })
 }
 
 /// What a body is written in, if it may be rewritten.
