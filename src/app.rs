@@ -17,9 +17,11 @@ use crate::clock::Clock;
 use crate::config::{self, Config, Prefetch};
 use crate::log::AccessLog;
 use crate::metrics::Metrics;
+use crate::proxy::address::{Door, Front};
 use crate::proxy::error::ProxyError;
 use crate::proxy::route::Routes;
 use crate::proxy::{Common, InFlight, Proxy, Recorded, Settings, Tenant};
+use crate::push::StatePush;
 use crate::server::guard::HostGuard;
 use crate::server::{self, Crew, Ends, Handler, Inbound, Stop};
 use crate::superoffice::ExchangeKind;
@@ -61,6 +63,8 @@ pub struct App {
     listeners: Vec<TcpListener>,
     admin_listeners: Vec<TcpListener>,
     admin: Admin,
+    push_listeners: Vec<TcpListener>,
+    push: StatePush,
     config: config::Listen,
     crew: Crew,
     live: Live,
@@ -82,6 +86,10 @@ struct LiveParts {
 /// The sections that take effect at start only, as they were then.
 struct Started {
     listen: config::Listen,
+    listeners: Vec<config::BoundListener>,
+    state: config::State,
+    /// What was bound, by its index.
+    doors: Arc<[Door]>,
     admin: Option<config::Admin>,
     renewal: config::Renewal,
     log: config::Log,
@@ -238,18 +246,29 @@ fn same_tenant(a: &config::Tenant, b: &config::Tenant) -> bool {
 impl App {
     /// Binds the listeners and wires everything; the login service is not needed for that. Access records go to `access_log`.
     pub async fn build(config: Config, clock: Clock, access_log: Option<Arc<AccessLog>>) -> Result<App, StartError> {
-        let listeners = server::bind(&config.listen.addresses).await?;
+        let (listeners, doors) = bind(&config).await?;
         let (admin_listeners, admin_guard) = match &config.admin {
             Some(admin) => (server::bind(&admin.addresses).await?, HostGuard::new(&admin.hosts)),
             None => (Vec::new(), HostGuard::default()),
+        };
+        let push_listeners = match &config.state.push_addresses {
+            Some(addresses) => server::bind(addresses).await?,
+            None => Vec::new(),
         };
         for warning in &config.warnings {
             tracing::warn!("{warning}");
         }
         let stop = Stop::default();
         let listen = config.listen.clone();
-        let started =
-            Started { listen: listen.clone(), admin: config.admin.clone(), renewal: config.renewal.clone(), log: config.log.clone() };
+        let started = Started {
+            listen: listen.clone(),
+            listeners: config.listeners.clone(),
+            state: config.state.clone(),
+            doors,
+            admin: config.admin.clone(),
+            renewal: config.renewal.clone(),
+            log: config.log.clone(),
+        };
         let shared = Arc::new(Shared {
             policy: config.renewal.policy.clone(),
             clock: clock.clone(),
@@ -267,11 +286,12 @@ impl App {
             access_log,
             metrics: Arc::new(Metrics::new(listen.threads(), ProxyError::TABLE.iter().map(|row| row.0))),
         };
-        let proxy = Arc::new(ArcSwap::from_pointee(wired.snapshot(common)));
+        let proxy = Arc::new(ArcSwap::from_pointee(wired.snapshot(common, &started.doors)));
         let admin = Admin::new(proxy.clone(), admin_guard);
+        let push = StatePush::new(proxy.clone());
         let live = Live(Arc::new(LiveParts { proxy, clock, started, wired: Mutex::new(wired) }));
         let crew = Crew::start(listen.threads())?;
-        Ok(App { listeners, admin_listeners, admin, config: listen, crew, live, stop })
+        Ok(App { listeners, admin_listeners, admin, push_listeners, push, config: listen, crew, live, stop })
     }
 
     /// Where the proxy listens.
@@ -282,6 +302,11 @@ impl App {
     /// Where `/livez` and `/readyz` are.
     pub fn admin_addresses(&self) -> Vec<SocketAddr> {
         self.admin_listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect()
+    }
+
+    /// Where SuperOffice's notifications are taken.
+    pub fn push_addresses(&self) -> Vec<SocketAddr> {
+        self.push_listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect()
     }
 
     /// What a reload works on.
@@ -300,6 +325,7 @@ impl App {
         let limits = self.config.limits.clone();
         let admin_stop = Stop::default();
         let admin = tokio::spawn(server::serve(self.admin_listeners, limits.clone(), None, self.admin, admin_stop.clone()));
+        let push = tokio::spawn(server::serve(self.push_listeners, limits.clone(), None, self.push, self.stop.clone()));
         let deadline = tokio::spawn({
             let (stop, grace) = (self.stop.clone(), self.config.grace);
             async move {
@@ -310,6 +336,9 @@ impl App {
             }
         });
         server::serve(self.listeners, limits, Some(self.crew), handler, self.stop).await;
+        if let Err(error) = push.await {
+            tracing::error!(%error, "the listener for notifications failed");
+        }
         deadline.abort();
         admin_stop.drain.cancel();
         admin_stop.abort.cancel();
@@ -327,7 +356,12 @@ impl Live {
         let parts = &*self.0;
         let mut wired = parts.wired.lock().unwrap_or_else(PoisonError::into_inner);
         for (section, changed) in [
-            ("[listen] (but for hosts, max_uri and max_body)", !same_listeners(&config.listen, &parts.started.listen)),
+            (
+                "[listen] (but for hosts, default_tenant, public_url, trusted_proxies, max_uri and max_body)",
+                !same_listeners(&config.listen, &parts.started.listen),
+            ),
+            ("[[listeners]]", config.listeners != parts.started.listeners),
+            ("[state]", config.state != parts.started.state),
             ("[admin]", config.admin != parts.started.admin),
             ("[renewal]", config.renewal != parts.started.renewal),
             ("[log]", config.log != parts.started.log),
@@ -340,17 +374,18 @@ impl Live {
             tracing::warn!("{warning}");
         }
         let mut backplane = Backplane::new(&config, parts.clock.clone())?;
-        if config.upstream == wired.config.upstream && config.superoffice == wired.config.superoffice {
+        if config.upstream.settings == wired.config.upstream.settings && config.superoffice == wired.config.superoffice {
             backplane.upstream = wired.backplane.upstream.clone();
             backplane.caller = wired.backplane.caller.clone();
             backplane.logins = wired.backplane.logins.clone();
         }
+        backplane.states = wired.backplane.states.clone();
         // A host that is listed no more takes its tickets along.
         let keep = config.superoffice.upstream_hosts == wired.config.superoffice.upstream_hosts;
         let mut next = Wired { backplane, shared: wired.shared.clone(), config, tenants: Vec::new() };
         let kept = next.wire_all(keep.then_some(&*wired))?;
         let common = Common { upstream: next.backplane.upstream.clone(), ..parts.proxy.load().common.clone() };
-        parts.proxy.store(Arc::new(next.snapshot(common)));
+        parts.proxy.store(Arc::new(next.snapshot(common, &parts.started.doors)));
         tracing::info!(tenants = next.tenants.len(), tickets_kept = kept, "configuration reloaded");
         *wired = next;
         Ok(())
@@ -410,9 +445,18 @@ impl Wired {
         self.tenants.get(at).map(|tenant| &**tenant)
     }
 
-    fn snapshot(&self, common: Common) -> Proxy {
+    fn snapshot(&self, common: Common, doors: &Arc<[Door]>) -> Proxy {
+        let listen = &self.config.listen;
+        let front = Front {
+            doors: doors.clone(),
+            hosts: listen.hosts.clone(),
+            public_url: listen.public_url.clone(),
+            trusted_proxies: listen.trusted_proxies.clone(),
+            default_tenant: listen.default_tenant.clone(),
+        };
         let settings = Settings {
-            guard: HostGuard::new(&self.config.listen.hosts),
+            guard: HostGuard::new(&listen.hosts),
+            front,
             max_uri: self.config.listen.max_uri,
             max_body: self.config.listen.max_body,
             replay_limit: self.config.upstream.replay_limit,
@@ -420,9 +464,26 @@ impl Wired {
             total_timeout: self.config.upstream.total_timeout,
             tunnel_timeout: self.config.upstream.tunnel_timeout,
         };
-        let routes = Routes::new(self.tenants.iter().map(|tenant| (tenant.name.to_string(), tenant.clone())));
+        let contexts = self.config.tenants.iter().map(|tenant| (tenant.name.as_str(), tenant.context.as_str()));
+        let routes = Routes::new(self.tenants.iter().map(|tenant| (tenant.name.to_string(), tenant.clone())))
+            .known_as(contexts)
+            .carrying(&self.config.upstream.routes)
+            .by_default(listen.default_tenant.as_deref());
         Proxy { routes, settings, common }
     }
+}
+
+/// Binds `[listen]` and behind it `[[listeners]]`: each listener with its door.
+async fn bind(config: &Config) -> io::Result<(Vec<TcpListener>, Arc<[Door]>)> {
+    let mut listeners = server::bind(&config.listen.addresses).await?;
+    let mut doors = vec![Door::default(); listeners.len()];
+    for bound in &config.listeners {
+        let more = server::bind(&bound.addresses).await?;
+        let door = Door { tenant: Some(bound.tenant.as_str().into()), public_url: bound.public_url.clone() };
+        doors.extend(std::iter::repeat_n(door, more.len()));
+        listeners.extend(more);
+    }
+    Ok((listeners, doors.into()))
 }
 
 /// Hands each request to the snapshot that is current when it arrives.

@@ -74,6 +74,7 @@ pub mod config;
 pub mod log;
 pub mod metrics;
 pub mod proxy;
+pub mod push;
 pub mod reload;
 pub mod sandbox;
 pub mod server;

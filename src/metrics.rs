@@ -39,11 +39,38 @@ impl Cause {
     }
 }
 
+/// What became of a notification that a tenant's state has changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Push {
+    /// Its tenant's state is fetched.
+    Accepted,
+    /// Its token does not verify.
+    Refused,
+    /// No notification at all.
+    Malformed,
+    /// A genuine one, of a tenant that is not configured.
+    UnknownTenant,
+}
+
+impl Push {
+    const ALL: [Push; 4] = [Push::Accepted, Push::Refused, Push::Malformed, Push::UnknownTenant];
+
+    fn name(self) -> &'static str {
+        match self {
+            Push::Accepted => "accepted",
+            Push::Refused => "refused",
+            Push::Malformed => "malformed",
+            Push::UnknownTenant => "unknown tenant",
+        }
+    }
+}
+
 /// The names of all metrics, with their help.
-pub const ALL: [(&str, &str); 5] = [
+pub const ALL: [(&str, &str); 6] = [
     ("soproxy_requests_total", "requests by the class of the answer's status; none: the caller went away before"),
     ("soproxy_errors_total", "answers of the proxy's own, by code"),
     ("soproxy_sent_twice_total", "requests sent to upstream a second time, by cause"),
+    ("soproxy_state_pushes_total", "notifications that a tenant's state has changed, by result"),
     ("soproxy_response_bytes_total", "bytes of answers' bodies"),
     ("soproxy_request_duration_seconds", "from a request's arrival to its answer's last byte"),
 ];
@@ -60,6 +87,7 @@ struct Counters {
     classes: [AtomicU64; CLASSES.len()],
     errors: Box<[AtomicU64]>,
     causes: [AtomicU64; Cause::ALL.len()],
+    pushes: [AtomicU64; Push::ALL.len()],
     bytes: AtomicU64,
     /// One more than there are bounds: the rest.
     durations: [AtomicU64; BOUNDS.len() + 1],
@@ -74,6 +102,7 @@ impl Metrics {
             classes: Default::default(),
             errors: codes.iter().map(|_| AtomicU64::new(0)).collect(),
             causes: Default::default(),
+            pushes: Default::default(),
             bytes: AtomicU64::new(0),
             durations: Default::default(),
             micros: AtomicU64::new(0),
@@ -100,6 +129,11 @@ impl Metrics {
         add(&self.shards.here().causes[cause as usize], 1);
     }
 
+    /// A notification came.
+    pub fn pushed(&self, push: Push) {
+        add(&self.shards.here().pushes[push as usize], 1);
+    }
+
     /// In the text format of Prometheus.
     pub fn text(&self) -> String {
         let sum = |counter: &dyn Fn(&Counters) -> u64| self.shards.iter().map(counter).sum::<u64>();
@@ -122,6 +156,11 @@ impl Metrics {
                 "soproxy_sent_twice_total" => {
                     for cause in Cause::ALL {
                         let _ = writeln!(text, "{name}{{cause=\"{}\"}} {}", cause.name(), sum(&|shard| get(&shard.causes[cause as usize])));
+                    }
+                }
+                "soproxy_state_pushes_total" => {
+                    for push in Push::ALL {
+                        let _ = writeln!(text, "{name}{{result=\"{}\"}} {}", push.name(), sum(&|shard| get(&shard.pushes[push as usize])));
                     }
                 }
                 "soproxy_response_bytes_total" => {
@@ -162,6 +201,7 @@ mod tests {
         metrics.request(Some(StatusCode::BAD_GATEWAY), Some("b"), 5, Duration::from_secs(700));
         metrics.request(None, None, 0, Duration::ZERO);
         metrics.sent_twice(Cause::TicketRefused);
+        metrics.pushed(Push::Refused);
         let text = metrics.text();
         for line in [
             "soproxy_requests_total{status=\"2xx\"} 1",
@@ -170,6 +210,7 @@ mod tests {
             "soproxy_errors_total{code=\"a\"} 0",
             "soproxy_errors_total{code=\"b\"} 1",
             "soproxy_sent_twice_total{cause=\"ticket refused\"} 1",
+            "soproxy_state_pushes_total{result=\"refused\"} 1",
             "soproxy_response_bytes_total 15",
             "soproxy_request_duration_seconds_bucket{le=\"0.005\"} 1",
             "soproxy_request_duration_seconds_bucket{le=\"0.01\"} 2",

@@ -10,6 +10,7 @@ pub mod error;
 pub mod headers;
 pub mod links;
 pub mod route;
+mod state;
 pub mod target;
 mod twice;
 
@@ -26,10 +27,11 @@ use tokio_util::sync::CancellationToken;
 
 use self::account::{Account, Payload};
 pub use self::account::{InFlight, Recorded};
+use self::address::Front;
 use self::body::Admitted;
 use self::error::ProxyError;
 use self::headers::REQUEST_ID;
-use self::route::Routes;
+use self::route::{Found, Route, Routes};
 use self::twice::{Kept, Outgoing, Twice};
 use crate::body::Body;
 use crate::clock::Clock;
@@ -80,6 +82,8 @@ pub struct Common {
 pub struct Settings {
     /// The names this listener goes by.
     pub guard: HostGuard,
+    /// The ways to us.
+    pub front: Front,
     /// Bytes of a request's target.
     pub max_uri: usize,
     /// Bytes of a request body; `None` is no limit.
@@ -159,9 +163,17 @@ impl Proxy {
         record: &mut AccessRecord,
     ) -> Result<Response<Payload>, ProxyError> {
         let (mut parts, body) = request.into_parts();
-        self.admit(&parts, ends)?;
+        let host = self.admit(&parts, ends)?;
         target::check(parts.uri.path())?;
-        let matched = self.routes.find(parts.uri.path())?;
+        let door = self.settings.front.door(ends.listener);
+        let matched = match self.routes.find(parts.uri.path(), door.tenant.as_deref(), host)? {
+            Found::Carried(matched) => matched,
+            Found::State { tenant, way } => {
+                record.tenant = Some(tenant.name.clone());
+                let home = self.settings.front.address(&parts, both(ends), &tenant.name, way).ours();
+                return Box::pin(state::answer(tenant, &parts.method, &home)).await;
+            }
+        };
         let tenant = matched.tenant;
         record.tenant = Some(tenant.name.clone());
         let Admitted { body, replay, overrun } = body::admit(body, self.settings.max_body, self.settings.replay_limit)?;
@@ -180,7 +192,8 @@ impl Proxy {
             parts.headers.insert(UPGRADE, protocol);
         }
         let first = Some((std::mem::take(&mut parts.headers), std::mem::take(&mut parts.extensions)));
-        let mut outgoing = Outgoing { tenant, rest: matched.rest, parts: &parts, first, kept: Kept::default(), upgrade: upgrade.is_some() };
+        let (route, rest) = (matched.route, matched.rest);
+        let mut outgoing = Outgoing { tenant, route, rest, parts: &parts, first, kept: Kept::default(), upgrade: upgrade.is_some() };
         let mut twice = Twice::new(replay, &self.common.metrics);
 
         let mut sent = record.started;
@@ -203,12 +216,18 @@ impl Proxy {
                 sent = self.common.clock.now();
                 // The token may have told what the state did not.
                 standing = tenant.keeper.now();
+                if let Some(outage) = standing.outage(sent) {
+                    return Err(ProxyError::outage(outage));
+                }
                 ticket
             }
         };
         let mut body = body;
         loop {
-            let Some(base) = &standing.base else { return Err(self.unknown_address(&standing, record)) };
+            let Some(base) = &standing.base else { return Err(unknown_address(tenant, &standing, record)) };
+            if let Route::Further(route) = route {
+                target::beside_api(base, route, rest, None)?;
+            }
             let answered = self.send(&mut outgoing, &ticket, base, body, record).await;
             match answered {
                 Err(UpstreamError::Unread(why)) => {
@@ -268,13 +287,13 @@ impl Proxy {
         }
     }
 
-    /// Whether this request may be answered by us at all.
-    fn admit(&self, parts: &Parts, ends: Ends) -> Result<(), ProxyError> {
+    /// Whether this request may be answered by us at all; and the tenant that its host names.
+    fn admit<'r>(&self, parts: &'r Parts, ends: Ends) -> Result<Option<&'r str>, ProxyError> {
         if ends.crowded {
             return Err(ProxyError::TooManyConnections);
         }
         if parts.method == Method::CONNECT || parts.method == Method::TRACE {
-            return Err(ProxyError::MethodNotAllowed);
+            return Err(ProxyError::MethodNotAllowed(error::ALLOWED));
         }
         if parts.uri.path_and_query().is_some_and(|target| target.as_str().len() > self.settings.max_uri) {
             return Err(ProxyError::UriTooLong(self.settings.max_uri));
@@ -283,11 +302,12 @@ impl Proxy {
             return Err(ProxyError::UnsupportedCoding);
         }
         let refused = |error: crate::server::guard::Forbidden| ProxyError::ForbiddenOrigin(error.to_string());
-        self.settings.guard.check(parts, ends.local.ip().to_canonical()).map_err(refused)?;
+        let is_tenant = |name: &str| self.routes.knows(name);
+        let host = self.settings.guard.check(parts, ends.local.ip().to_canonical(), is_tenant).map_err(refused)?;
         if self.common.drain.is_cancelled() {
             return Err(ProxyError::ShuttingDown);
         }
-        Ok(())
+        Ok(host)
     }
 
     async fn send(
@@ -315,11 +335,6 @@ impl Proxy {
         Ok(answer(response))
     }
 
-    fn unknown_address(&self, standing: &Standing, record: &mut AccessRecord) -> ProxyError {
-        record.cause = standing.unknown.clone();
-        ProxyError::TenantAddressUnknown(Duration::from_secs(10))
-    }
-
     fn explain(&self, error: UpstreamError, overrun: &body::Overrun, record: &mut AccessRecord) -> ProxyError {
         record.cause = Some(error.to_string());
         match (overrun.limit(), error) {
@@ -335,6 +350,11 @@ impl Proxy {
         let ended = move |to_caller, to_upstream| account.close(to_caller, to_upstream);
         Tunnel { far: Box::new(tunnel.stream), early: tunnel.early, silence: self.settings.tunnel_timeout, ended: Box::new(ended) }
     }
+}
+
+/// The part of a connection's ends that says how we were addressed.
+fn both(ends: Ends) -> address::Ends {
+    address::Ends { peer: ends.peer, local: ends.local, listener: ends.listener }
 }
 
 /// Upstream's answer as the caller gets it.
@@ -367,6 +387,11 @@ async fn waited<T>(news: impl Future<Output = T>, record: &mut AccessRecord) -> 
     let news = news.await;
     record.ticket_wait += record.elapsed().saturating_sub(started);
     news
+}
+
+fn unknown_address(tenant: &Tenant, standing: &Standing, record: &mut AccessRecord) -> ProxyError {
+    record.cause = standing.unknown.clone();
+    ProxyError::TenantAddressUnknown(tenant.keeper.retry_after())
 }
 
 fn without_ticket(unavailable: Unavailable, record: &mut AccessRecord) -> ProxyError {

@@ -39,6 +39,8 @@ pub struct Ends {
     pub peer: SocketAddr,
     /// Our own address, the one the caller connected to.
     pub local: SocketAddr,
+    /// Which of the listeners given to [`serve`] accepted it.
+    pub listener: usize,
     /// There are more connections than there may be.
     pub crowded: bool,
 }
@@ -120,8 +122,8 @@ pub async fn serve(listeners: Vec<TcpListener>, limits: Limits, crew: Option<Cre
         registry: Registry::default(),
     });
     let accepting = TaskTracker::new();
-    for listener in listeners {
-        accepting.spawn(accept(listener, shared.clone(), handler.clone(), stop.clone()));
+    for (index, listener) in listeners.into_iter().enumerate() {
+        accepting.spawn(accept(listener, index, shared.clone(), handler.clone(), stop.clone()));
     }
     accepting.close();
     accepting.wait().await;
@@ -146,10 +148,10 @@ struct Shared {
     registry: Registry,
 }
 
-async fn accept(listener: TcpListener, shared: Arc<Shared>, handler: impl Handler, stop: Stop) {
+async fn accept(listener: TcpListener, index: usize, shared: Arc<Shared>, handler: impl Handler, stop: Stop) {
     while let Some(accepted) = stop.drain.run_until_cancelled(listener.accept()).await {
         match accepted {
-            Ok((stream, peer)) => admit(stream, peer, &shared, handler.clone()),
+            Ok((stream, peer)) => admit(stream, peer, index, &shared, handler.clone()),
             Err(error) => {
                 // Out of file descriptors, mostly; connections that end make room again.
                 tracing::warn!(%error, "cannot accept a connection");
@@ -160,7 +162,7 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>, handler: impl Handle
 }
 
 /// Gives a connection its place, if there is one.
-fn admit(stream: TcpStream, peer: SocketAddr, shared: &Arc<Shared>, handler: impl Handler) {
+fn admit(stream: TcpStream, peer: SocketAddr, listener: usize, shared: &Arc<Shared>, handler: impl Handler) {
     let open = shared.connections.len();
     if open >= shared.limits.max_connections + ANSWERED {
         return;
@@ -169,7 +171,7 @@ fn admit(stream: TcpStream, peer: SocketAddr, shared: &Arc<Shared>, handler: imp
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%peer, %error, "no TCP_NODELAY");
     }
-    let ends = Ends { peer, local, crowded: open >= shared.limits.max_connections };
+    let ends = Ends { peer, local, listener, crowded: open >= shared.limits.max_connections };
     let vitals = Arc::new(Vitals::new(shared.limits.clone(), shared.alarms.add()));
     shared.registry.add(&vitals);
     let (protocols, place) = (shared.protocols.clone(), shared.connections.token());

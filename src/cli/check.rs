@@ -67,7 +67,9 @@ pub async fn run(file: &Path, online: bool) -> Result<ExitCode, CliError> {
         eprintln!("warning: {warning}");
     }
     let admin = config.admin.iter().flat_map(|admin| &admin.addresses);
-    for &address in config.listen.addresses.iter().chain(admin) {
+    let further = config.listeners.iter().flat_map(|listener| &listener.addresses);
+    let push = config.state.push_addresses.iter().flatten();
+    for &address in config.listen.addresses.iter().chain(further).chain(admin).chain(push) {
         if let Err(error) = server::bind(&[address]).await {
             eprintln!("note: {error}: somebody listens there, perhaps soproxy itself");
         }

@@ -16,13 +16,15 @@ use crate::superoffice::Outage;
 pub const ERROR_HEADER: HeaderName = HeaderName::from_static("x-soproxy-error");
 
 /// The methods that are carried, as `Allow` lists them; others that nobody has registered pass too.
-const ALLOWED: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
+pub const ALLOWED: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 
 /// An answer of the proxy's own.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ProxyError {
-    /// The path's first segment is no configured tenant.
-    #[error("no such tenant here: the path starts with the context identifier of a configured tenant, /Cust12345/api/v1/…")]
+    /// The request names no configured tenant, or two of them.
+    #[error(
+        "no such tenant here: the path starts with the context identifier of a configured tenant, /Cust12345/api/v1/…; or with /api/ where a listener, the Host or listen.default_tenant names one"
+    )]
     UnknownTenant,
     /// The target is not carried, or could mean different things to us and to upstream.
     #[error("{0}")]
@@ -33,9 +35,9 @@ pub enum ProxyError {
     /// A transfer coding that is not "chunked".
     #[error("the request's body comes in another transfer coding than chunked")]
     UnsupportedCoding,
-    /// CONNECT or TRACE.
-    #[error("this method is not carried; soproxy is no forward proxy: send plain requests for /{{contextId}}/api/… to it")]
-    MethodNotAllowed,
+    /// CONNECT or TRACE, or anything but what is allowed here.
+    #[error("this method is not taken here, only {0}; and soproxy is no forward proxy: send plain requests for /{{contextId}}/api/… to it")]
+    MethodNotAllowed(&'static str),
     /// The request's body exceeds `max_body`.
     #[error("the request's body is larger than the {0} bytes that this proxy takes")]
     BodyTooLarge(u64),
@@ -120,7 +122,7 @@ impl ProxyError {
             ProxyError::BadTarget(_) => "bad_target",
             ProxyError::UriTooLong(_) => "uri_too_long",
             ProxyError::UnsupportedCoding => "unsupported_coding",
-            ProxyError::MethodNotAllowed => "method_not_allowed",
+            ProxyError::MethodNotAllowed(_) => "method_not_allowed",
             ProxyError::BodyTooLarge(_) => "body_too_large",
             ProxyError::BodyIncomplete => "body_incomplete",
             ProxyError::BodyTimeout(_) => "body_timeout",
@@ -150,7 +152,7 @@ impl ProxyError {
             ProxyError::BadTarget(_) => "Target not carried",
             ProxyError::UriTooLong(_) => "Target too long",
             ProxyError::UnsupportedCoding => "Transfer coding not supported",
-            ProxyError::MethodNotAllowed => "Method not allowed",
+            ProxyError::MethodNotAllowed(_) => "Method not allowed",
             ProxyError::BodyTooLarge(_) => "Body too large",
             ProxyError::BodyIncomplete => "Body incomplete",
             ProxyError::BodyTimeout(_) => "Body timed out",
@@ -206,8 +208,8 @@ impl ProxyError {
             // Where this request ends is for the next one to guess: there shall be no next one.
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
-        if *self == ProxyError::MethodNotAllowed {
-            headers.insert(ALLOW, ALLOWED);
+        if let ProxyError::MethodNotAllowed(allowed) = self {
+            headers.insert(ALLOW, HeaderValue::from_static(allowed));
         }
         response
     }
@@ -234,6 +236,10 @@ mod tests {
         assert_eq!(body["request_id"], "abc");
     }
 
+    fn outage(deleted: bool) -> Outage {
+        Outage { name: "Suspended".into(), meaning: "it is", deleted, retry_after: Duration::from_secs(60) }
+    }
+
     #[test]
     fn every_error_stands_in_the_table() {
         let all = [
@@ -243,7 +249,7 @@ mod tests {
             ProxyError::BodyTimeout(Duration::ZERO),
             ProxyError::TooManyConnections,
             ProxyError::BadTarget(""),
-            ProxyError::MethodNotAllowed,
+            ProxyError::MethodNotAllowed(ALLOWED),
             ProxyError::BodyTooLarge(1),
             ProxyError::BodyIncomplete,
             ProxyError::TicketUnavailable { reason: String::new(), retry_after: Duration::ZERO },
@@ -252,6 +258,9 @@ mod tests {
             ProxyError::ForbiddenOrigin(String::new()),
             ProxyError::ShuttingDown,
             ProxyError::Overloaded,
+            ProxyError::outage(&outage(false)),
+            ProxyError::outage(&outage(true)),
+            ProxyError::TenantAddressUnknown(Duration::ZERO),
         ];
         assert_eq!(all.len(), ProxyError::TABLE.len());
         for error in all {

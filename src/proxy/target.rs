@@ -55,6 +55,17 @@ pub fn upstream_uri(base: &BaseUrl, rest: &str, query: Option<&str>) -> Result<U
     Uri::from_parts(parts).map_err(|_| NOT_A_TARGET)
 }
 
+/// What stands in the request line for one of `upstream.routes`: beside the web API, below the tenant's endpoint.
+pub fn beside_api(base: &BaseUrl, route: &str, rest: &str, query: Option<&str>) -> Result<PathAndQuery, ProxyError> {
+    const ELSEWHERE: ProxyError =
+        ProxyError::BadTarget("this tenant's web API does not end in /api, so it is not known what is beside it: use its own address");
+    let (endpoint, api) = base.path().rsplit_once('/').ok_or(ELSEWHERE)?;
+    if !api.eq_ignore_ascii_case("api") {
+        return Err(ELSEWHERE);
+    }
+    joined(&[endpoint, "/", route, rest], query)
+}
+
 /// The same without scheme and host: what stands in the request line. `whole` is the caller's, of which `rest` is the end.
 pub fn upstream_target(base: &BaseUrl, whole: &PathAndQuery, rest: &str) -> Result<PathAndQuery, ProxyError> {
     // A tenant's base is nearly always `/{contextId}/api`, and so is what its callers write: there is nothing to be made.
@@ -66,10 +77,16 @@ pub fn upstream_target(base: &BaseUrl, whole: &PathAndQuery, rest: &str) -> Resu
 
 fn path_and_query(base: &BaseUrl, rest: &str, query: Option<&str>) -> Result<PathAndQuery, ProxyError> {
     let path = if base.path().is_empty() && rest.is_empty() { "/" } else { base.path() };
+    joined(&[path, rest], query)
+}
+
+fn joined(path: &[&str], query: Option<&str>) -> Result<PathAndQuery, ProxyError> {
     // Not a byte more than needed: `Bytes` then takes the text over as it is.
-    let mut target = String::with_capacity(path.len() + rest.len() + query.map_or(0, |query| query.len() + 1));
-    target.push_str(path);
-    target.push_str(rest);
+    let length: usize = path.iter().map(|part| part.len()).sum();
+    let mut target = String::with_capacity(length + query.map_or(0, |query| query.len() + 1));
+    for part in path {
+        target.push_str(part);
+    }
     if let Some(query) = query {
         target.push('?');
         target.push_str(query);
@@ -137,6 +154,17 @@ mod tests {
         assert_eq!(target("https://a/Cust1/api", "/label/api/v1/x", "/v1/x"), "/Cust1/api/v1/x");
         assert_eq!(target("https://a", "/label/api?q", ""), "/?q");
         assert_eq!(target("https://a/Cust1/api", "http://localhost:8080/Cust1/api/v1", "/v1"), "/Cust1/api/v1");
+    }
+
+    #[test]
+    fn what_is_beside_the_web_api() {
+        let beside = |base: &str, rest, query| beside_api(&base.parse().unwrap(), "CS", rest, query).map(|target| target.to_string());
+        assert_eq!(beside("https://a/Cust1/api", "/scripts/x", Some("a=%2F")), Ok("/Cust1/CS/scripts/x?a=%2F".to_owned()));
+        assert_eq!(beside("https://a/Cust1/API/", "", None), Ok("/Cust1/CS".to_owned()));
+        assert_eq!(beside("https://a/api", "/", Some("")), Ok("/CS/?".to_owned()));
+        for other in ["https://a", "https://a/Cust1", "https://a/Cust1/webapi", "https://a/Cust1/api/v1"] {
+            assert!(matches!(beside(other, "/x", None), Err(ProxyError::BadTarget(_))), "{other}");
+        }
     }
 
     proptest::proptest! {

@@ -9,6 +9,7 @@ use http_body::Body as HttpBody;
 
 use super::body::Replay;
 use super::error::ProxyError;
+use super::route::Route;
 use super::{Tenant, headers, target};
 use crate::body::Body;
 use crate::log::AccessRecord;
@@ -20,6 +21,7 @@ use crate::upstream::UpstreamError;
 /// What is sent upstream, but for the ticket and the body: it may have to be sent twice.
 pub(super) struct Outgoing<'a> {
     pub(super) tenant: &'a Tenant,
+    pub(super) route: Route<'a>,
     pub(super) rest: &'a str,
     pub(super) parts: &'a Parts,
     /// The headers, and how the caller spelled their names: for the first sending.
@@ -37,7 +39,11 @@ impl Outgoing<'_> {
         *request.method_mut() = self.parts.method.clone();
         // Only CONNECT's target has no path, and that was refused.
         let whole = self.parts.uri.path_and_query().ok_or_else(|| UpstreamError::Unreachable("no path".to_owned()))?;
-        *request.uri_mut() = target::upstream_target(base, whole, self.rest).map_err(unfit)?.into();
+        let target = match self.route {
+            Route::Api => target::upstream_target(base, whole, self.rest),
+            Route::Further(route) => target::beside_api(base, route, self.rest, whole.query()),
+        };
+        *request.uri_mut() = target.map_err(unfit)?.into();
         match self.first.take() {
             Some((headers, spelling)) => {
                 self.kept.keep(&headers);

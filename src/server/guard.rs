@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use http::header::{HOST, ORIGIN};
 use http::request::Parts;
+use http::uri::Authority;
 use http::{HeaderMap, HeaderValue, Version};
 
 use crate::superoffice::origin::is_loopback_host;
@@ -13,6 +14,13 @@ use crate::superoffice::origin::is_loopback_host;
 #[derive(Clone, Debug, Default)]
 pub struct HostGuard {
     names: Vec<String>,
+}
+
+/// Whom a host names.
+#[derive(Clone, Copy, PartialEq)]
+enum Name<'h> {
+    Ours,
+    Tenant(&'h str),
 }
 
 /// Why a request is not from a program that means us.
@@ -36,33 +44,44 @@ impl HostGuard {
     }
 
     /// Looks at `Host`, at an absolute-form target's authority, at `Origin` and `Sec-Fetch-Site`. `local` is the address
-    /// that the connection was made to.
-    pub fn check(&self, parts: &Parts, local: IpAddr) -> Result<(), Forbidden> {
+    /// that the connection was made to. A tenant's name may stand before `localhost` and the further hosts, with a dot
+    /// between: which one it was. No other sub-domain is ours.
+    pub fn check<'r>(&self, parts: &'r Parts, local: IpAddr, is_tenant: impl Fn(&str) -> bool) -> Result<Option<&'r str>, Forbidden> {
         if parts.headers.contains_key(ORIGIN) || by_a_page(&parts.headers) {
             return Err(Forbidden::Browser);
         }
-        let mut named = false;
-        for host in parts.headers.get_all(HOST) {
-            named = true;
-            if !host.to_str().is_ok_and(|host| self.knows(host_of(host), local)) {
+        let lines = parts.headers.get_all(HOST).iter().map(|host| host.to_str().map(host_of).unwrap_or_default());
+        let mut named = None;
+        for host in lines.chain(parts.uri.authority().map(Authority::host)) {
+            let name = self.name(host, local, &is_tenant).ok_or(Forbidden::Host)?;
+            // Nobody means two of them.
+            if named.is_some_and(|before| before != name) {
                 return Err(Forbidden::Host);
             }
+            named = Some(name);
         }
-        if let Some(authority) = parts.uri.authority() {
-            named = true;
-            if !self.knows(authority.host(), local) {
-                return Err(Forbidden::Host);
-            }
+        match named {
+            Some(Name::Tenant(name)) => Ok(Some(name)),
+            Some(Name::Ours) => Ok(None),
+            // A legacy client may speak HTTP/1.0 without Host; no browser does.
+            None if parts.version < Version::HTTP_11 => Ok(None),
+            None => Err(Forbidden::NoHost),
         }
-        // A legacy client may speak HTTP/1.0 without Host; no browser does.
-        if named || parts.version < Version::HTTP_11 { Ok(()) } else { Err(Forbidden::NoHost) }
     }
 
-    fn knows(&self, host: &str, local: IpAddr) -> bool {
+    fn name<'h>(&self, host: &'h str, local: IpAddr, is_tenant: impl Fn(&str) -> bool) -> Option<Name<'h>> {
         let host = bare(host);
-        is_loopback_host(host)
-            || host.parse::<IpAddr>().is_ok_and(|ip| ip == local.to_canonical())
-            || self.names.iter().any(|name| name.eq_ignore_ascii_case(host))
+        if is_loopback_host(host) || host.parse::<IpAddr>().is_ok_and(|ip| ip == local.to_canonical()) {
+            return Some(Name::Ours);
+        }
+        let listed = |host: &str| self.names.iter().any(|name| name.eq_ignore_ascii_case(host));
+        if let Some((first, rest)) = host.split_once('.')
+            && (rest.eq_ignore_ascii_case("localhost") || listed(rest))
+            && is_tenant(first)
+        {
+            return Some(Name::Tenant(first));
+        }
+        listed(host).then_some(Name::Ours)
     }
 }
 
@@ -91,12 +110,52 @@ mod tests {
     use super::*;
 
     fn check(version: Version, uri: &str, headers: &[(&str, &str)]) -> Result<(), Forbidden> {
+        named(version, uri, headers).map(|tenant| assert_eq!(tenant, None))
+    }
+
+    fn named(version: Version, uri: &str, headers: &[(&str, &str)]) -> Result<Option<String>, Forbidden> {
         let mut request = Request::builder().version(version).uri(uri);
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
         let guard = HostGuard::new(&["soproxy".to_owned(), "Crm.Example".to_owned()]);
-        guard.check(&request.body(()).unwrap().into_parts().0, "10.1.2.3".parse().unwrap())
+        let parts = request.body(()).unwrap().into_parts().0;
+        let is_tenant = |name: &str| ["cust1", "cust2"].iter().any(|tenant| tenant.eq_ignore_ascii_case(name));
+        guard.check(&parts, "10.1.2.3".parse().unwrap(), is_tenant).map(|tenant| tenant.map(str::to_owned))
+    }
+
+    #[test]
+    fn a_tenants_name_may_stand_before_ours_and_nothing_else_may() {
+        let by_host = |host| named(Version::HTTP_11, "/x", &[("host", host)]);
+        for (host, tenant) in
+            [("cust1.localhost", "cust1"), ("CUST1.LocalHost:8080", "CUST1"), ("cust2.soproxy", "cust2"), ("cust2.crm.example:80", "cust2")]
+        {
+            assert_eq!(by_host(host), Ok(Some(tenant.to_owned())), "{host}");
+        }
+        for bad in [
+            "x.localhost",
+            "cust1.evil.example",
+            "cust1.localhost.evil.example",
+            "x.cust1.localhost",
+            "cust1.cust2.localhost",
+            "x.soproxy",
+            "cust1.example",
+            "cust1..localhost",
+            ".localhost",
+            "cust1.127.0.0.1",
+            "cust1.10.1.2.3",
+            "cust1",
+        ] {
+            assert_eq!(by_host(bad), Err(Forbidden::Host), "{bad}");
+        }
+        let absolute = "http://cust1.localhost:8080/x";
+        assert_eq!(named(Version::HTTP_11, absolute, &[("host", "cust1.localhost:8080")]), Ok(Some("cust1".to_owned())));
+        assert_eq!(named(Version::HTTP_2, absolute, &[]), Ok(Some("cust1".to_owned())));
+        for other in ["cust2.localhost", "localhost"] {
+            assert_eq!(named(Version::HTTP_11, absolute, &[("host", other)]), Err(Forbidden::Host), "{other}");
+            assert_eq!(named(Version::HTTP_11, "/x", &[("host", other), ("host", "cust1.localhost")]), Err(Forbidden::Host), "{other}");
+        }
+        assert_eq!(named(Version::HTTP_11, "/x", &[("host", "cust1.localhost"), ("origin", "null")]), Err(Forbidden::Browser));
     }
 
     #[test]

@@ -41,6 +41,36 @@ pub fn verify(token: &str, keys: &VerificationKeys, expected: &Expected<'_>) -> 
     claims.into_system_user()
 }
 
+/// What a state-change notification's token must fit besides its signature. Protocol §6.6.
+#[derive(Clone, Copy, Debug)]
+pub struct ExpectedNotice<'a> {
+    /// The login service's URL, which SuperOffice's own sample expects as the issuer.
+    pub login: &'a str,
+    /// The time, corrected for skew.
+    pub now: Timestamp,
+    /// How far off the times may be, either way.
+    pub leeway: Duration,
+}
+
+/// Verifies a state-change notification's token: which tenant it names, if any.
+///
+/// Assumptions, because no such token was found: its issuer is the login service's URL, as in SuperOffice's sample, or the
+/// one of system user tokens; its times are judged if it has any; its audience is not. What passes is only a hint.
+pub fn verify_notice(token: &str, keys: &VerificationKeys, expected: &ExpectedNotice<'_>) -> Result<Option<String>, JwtError> {
+    let payload = verify_signature(text::trim(token), keys)?;
+    let claims = claims::Claims::parse(&payload)?;
+    let issuer = claims.text("iss").unwrap_or_default();
+    let login = expected.login.trim_end_matches('/');
+    if issuer.as_str() != ISSUER && !issuer.trim_end_matches('/').eq_ignore_ascii_case(login) {
+        return Err(JwtError::Issuer { expected: login.to_owned(), seen: seen(&issuer) });
+    }
+    if let Some(expires) = claims.time("exp")? {
+        check_expiry(expires, expected.now, expected.leeway)?;
+    }
+    check_not_before(&claims, expected.now, expected.leeway)?;
+    Ok(claims.text("ctx").map(|ctx| ctx.as_str().to_owned()))
+}
+
 /// The payload's bytes, once one of the keys has verified them.
 fn verify_signature(token: &str, keys: &VerificationKeys) -> Result<Zeroizing<Vec<u8>>, JwtError> {
     // Base64 of `<?xml `, protocol §5.6.
@@ -91,7 +121,7 @@ fn verifies(key: &VerificationKey, message: &[u8], signature: &Vec<u8>) -> bool 
 fn check_names(claims: &claims::Claims, context: &ContextId) -> Result<(), JwtError> {
     let issuer = claims.text("iss").unwrap_or_default();
     if issuer.as_str() != ISSUER {
-        return Err(JwtError::Issuer { expected: ISSUER, seen: seen(&issuer) });
+        return Err(JwtError::Issuer { expected: ISSUER.to_owned(), seen: seen(&issuer) });
     }
     let serial = claims.text("serial").ok_or(JwtError::Missing("serial"))?;
     let expected = format!("spn:{}", serial.as_str());
@@ -108,19 +138,30 @@ fn check_names(claims: &claims::Claims, context: &ContextId) -> Result<(), JwtEr
 }
 
 fn check_times(claims: &claims::Claims, expected: &Expected<'_>) -> Result<(), JwtError> {
-    // Nanoseconds in 128 bits hold every Timestamp and every Duration, and their sums.
-    let now = expected.now.as_nanosecond();
-    let leeway = i128::try_from(expected.leeway.as_nanos()).unwrap_or(i128::MAX / 2);
     let expires = claims.time("exp")?.ok_or(JwtError::Missing("exp"))?;
-    if now - leeway >= expires.as_nanosecond() {
-        return Err(JwtError::Expired { expires, now: expected.now, leeway: expected.leeway });
+    check_expiry(expires, expected.now, expected.leeway)?;
+    check_not_before(claims, expected.now, expected.leeway)
+}
+
+fn check_expiry(expires: Timestamp, now: Timestamp, leeway: Duration) -> Result<(), JwtError> {
+    if now.as_nanosecond() - nanoseconds(leeway) >= expires.as_nanosecond() {
+        return Err(JwtError::Expired { expires, now, leeway });
     }
+    Ok(())
+}
+
+fn check_not_before(claims: &claims::Claims, now: Timestamp, leeway: Duration) -> Result<(), JwtError> {
     match claims.time("nbf")? {
-        Some(not_before) if now + leeway < not_before.as_nanosecond() => {
-            Err(JwtError::NotYetValid { not_before, now: expected.now, leeway: expected.leeway })
+        Some(not_before) if now.as_nanosecond() + nanoseconds(leeway) < not_before.as_nanosecond() => {
+            Err(JwtError::NotYetValid { not_before, now, leeway })
         }
         _ => Ok(()),
     }
+}
+
+/// 128 bits of them hold every Timestamp and every Duration, and their sums.
+fn nanoseconds(leeway: Duration) -> i128 {
+    i128::try_from(leeway.as_nanos()).unwrap_or(i128::MAX / 2)
 }
 
 /// A claim for an error's text.
@@ -155,8 +196,8 @@ pub enum JwtError {
     /// `iss` is not SuperOffice's.
     #[error("the token's issuer (iss) is {seen}; expected {expected}")]
     Issuer {
-        /// [`ISSUER`]
-        expected: &'static str,
+        /// [`ISSUER`], or a notification's.
+        expected: String,
         /// The claim.
         seen: String,
     },

@@ -1,8 +1,8 @@
 //! The I/O edge of the exchange: sign → send → parse → verify. Classifies every failure; caches and schedules nothing
 //! but what belongs to one login service: its public keys and how far its clock is from ours.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
@@ -59,6 +59,8 @@ pub struct Login {
     /// Theirs minus ours, milliseconds.
     skew: AtomicI64,
     skew_told: AtomicBool,
+    /// When keys were last fetched for a notification.
+    strangers: std::sync::Mutex<Option<Moment>>,
 }
 
 /// How a login service is spoken to.
@@ -183,7 +185,8 @@ impl Login {
             None => Keys::Jwks { current: ArcSwapOption::empty(), fetched: Mutex::new(None) },
         };
         let Settings { origin, kind, leeway, .. } = settings;
-        Login { origin, kind, caller, clock, leeway, keys, skew: AtomicI64::new(0), skew_told: AtomicBool::new(false) }
+        let (skew, skew_told, strangers) = Default::default();
+        Login { origin, kind, caller, clock, leeway, keys, skew, skew_told, strangers }
     }
 
     /// The origin, for the tenant state endpoint beside the login service.
@@ -295,10 +298,48 @@ impl Login {
     }
 
     async fn verify(&self, token: &str, context: &ContextId) -> Result<SystemUserClaims, LoginError> {
-        let check = |keys: &VerificationKeys| {
+        self.verify_by(|keys| {
             let expected = jwt::Expected { context, now: self.corrected_now(), leeway: self.leeway };
             jwt::verify(token, keys, &expected)
+        })
+        .await
+    }
+
+    /// Verifies a state-change notification's token: which tenant it names, if any.
+    ///
+    /// Strangers can send these, so they have the public keys fetched once a minute at most, whatever comes of it.
+    pub async fn verify_notice(&self, token: &str) -> Result<Option<String>, LoginError> {
+        let login = self.origin.to_string();
+        let check = |keys: &VerificationKeys| {
+            let expected = jwt::ExpectedNotice { login: &login, now: self.corrected_now(), leeway: self.leeway };
+            jwt::verify_notice(token, keys, &expected)
         };
+        let known = match &self.keys {
+            Keys::File(keys) => Some(keys.clone()),
+            Keys::Jwks { current, .. } => current.load_full(),
+        };
+        let judged = known.map(|keys| check(&keys).map_err(|error| (error.wants_fresh_keys(), LoginError::Token(Arc::new(error)))));
+        match judged {
+            Some(Ok(context)) => return Ok(context),
+            Some(Err((false, refused))) => return Err(refused),
+            Some(Err((true, refused))) if !self.may_fetch_for_strangers() => return Err(refused),
+            None if !self.may_fetch_for_strangers() => return Err(LoginError::Keys("they were asked for a moment ago".to_owned())),
+            Some(Err((true, _))) | None => {}
+        }
+        self.verify_by(check).await
+    }
+
+    fn may_fetch_for_strangers(&self) -> bool {
+        let now = self.clock.now();
+        let mut last = self.strangers.lock().unwrap_or_else(PoisonError::into_inner);
+        let may = last.is_none_or(|last| now.since(last) >= KEYS_AT_MOST_EVERY);
+        if may {
+            *last = Some(now);
+        }
+        may
+    }
+
+    async fn verify_by<T>(&self, check: impl Fn(&VerificationKeys) -> Result<T, JwtError>) -> Result<T, LoginError> {
         let refused = |error: JwtError| LoginError::Token(Arc::new(error));
         let (current, fetched) = match &self.keys {
             Keys::File(keys) => return check(keys).map_err(refused),

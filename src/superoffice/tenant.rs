@@ -96,4 +96,12 @@ impl Source for StateEndpoint {
     fn left(&self, base: &BaseUrl) {
         self.login.caller().let_go(base);
     }
+
+    fn login(&self) -> &BaseUrl {
+        self.login.origin()
+    }
+
+    fn verify<'a>(&'a self, token: &'a str) -> Pin<Box<dyn Future<Output = Result<Option<String>, String>> + Send + 'a>> {
+        Box::pin(async { self.login.verify_notice(token).await.map_err(|error| error.to_string()) })
+    }
 }

@@ -29,6 +29,8 @@ pub struct Setup {
     pub clock: Clock,
     pub login_url: Option<String>,
     pub may_move: bool,
+    /// What stands in the file behind the demo's settings.
+    pub more: String,
 }
 
 impl Setup {
@@ -40,6 +42,7 @@ impl Setup {
             clock: Clock::system(),
             login_url: None,
             may_move: false,
+            more: String::new(),
         }
     }
 
@@ -54,6 +57,12 @@ impl Setup {
         let name = format!("SOPROXY_{}", key.replace('.', "__").to_ascii_uppercase());
         self.settings.retain(|(other, _)| *other != name);
         self.settings.push((name, value.to_owned()));
+        self
+    }
+
+    /// A further listener, bound to a tenant.
+    pub fn listener(mut self, tenant: &str) -> Setup {
+        self.more += &format!("[[listeners]]\naddress = \"127.0.0.1:0\"\ntenant = \"{tenant}\"\n");
         self
     }
 
@@ -98,26 +107,29 @@ impl Setup {
             self = self.set("superoffice.upstream_hosts", sandbox.other_base().trim_start_matches("http://"));
         }
         let login_url = self.login_url.clone().unwrap_or_else(|| sandbox.base().to_owned());
-        let config = config(&login_url, &self.settings);
+        let config = config(&login_url, &self.settings, &self.more);
         let app = App::build(config, self.clock.clone(), None).await.unwrap();
+        let doors = app.addresses().split_off(1);
         let (proxy, admin, live, stop) = (app.addresses()[0], app.admin_addresses().first().copied(), app.live(), app.stop());
         tokio::spawn(app.run());
         Bench {
             sandbox,
             proxy,
+            doors,
             admin,
             live,
             stop,
             login_url,
             settings: self.settings,
+            more: self.more,
             clock: self.clock,
             _sandbox: sandbox_stop.drop_guard(),
         }
     }
 }
 
-fn config(login_url: &str, settings: &[(String, String)]) -> Config {
-    let text = demo::proxy_toml(login_url, "127.0.0.1:0", "127.0.0.1:0");
+fn config(login_url: &str, settings: &[(String, String)], more: &str) -> Config {
+    let text = demo::proxy_toml(login_url, "127.0.0.1:0", "127.0.0.1:0") + more;
     Config::parse(&text, Path::new("bench.toml"), settings.iter().cloned()).unwrap_or_else(|problems| panic!("{problems}"))
 }
 
@@ -125,11 +137,14 @@ fn config(login_url: &str, settings: &[(String, String)]) -> Config {
 pub struct Bench {
     pub sandbox: Sandbox,
     pub proxy: SocketAddr,
+    /// The listeners that are bound to one tenant each.
+    pub doors: Vec<SocketAddr>,
     pub admin: Option<SocketAddr>,
     pub live: Live,
     pub stop: Stop,
     pub login_url: String,
     pub settings: Vec<(String, String)>,
+    pub more: String,
     pub clock: Clock,
     _sandbox: DropGuard,
 }
@@ -175,7 +190,7 @@ impl Bench {
         for (key, value) in changes {
             setup = setup.set(key, value);
         }
-        config(&self.login_url, &setup.settings)
+        config(&self.login_url, &setup.settings, &self.more)
     }
 
     /// GET of a path of the first tenant: `get("/api/v1/Contact/1")`.

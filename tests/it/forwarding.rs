@@ -118,7 +118,7 @@ async fn only_the_api_of_a_configured_tenant_is_carried() {
         ("//Cust12345/api/v1/Contact/1", 404, "unknown_tenant"),
         ("/Cust12345%20/api/v1/Contact/1", 404, "unknown_tenant"),
         ("/%43ust12345/api/v1/Contact/1", 404, "unknown_tenant"),
-        ("/api/state/Cust12345", 404, "unknown_tenant"),
+        ("/api/state/Cust99999", 404, "unknown_tenant"),
         ("/login/.well-known/jwks", 404, "unknown_tenant"),
         ("/_sandbox/faults", 404, "unknown_tenant"),
         ("/Cust12345", 400, "bad_target"),

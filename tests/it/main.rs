@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod addressing;
 mod bench;
 mod binary;
 mod chunks;

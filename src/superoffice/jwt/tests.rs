@@ -152,7 +152,7 @@ fn claims_are_read_liberally() {
 
 #[test]
 fn each_check_has_its_own_error() {
-    let issuer = |seen: &str| JwtError::Issuer { expected: "SuperOffice AS", seen: seen.to_owned() };
+    let issuer = |seen: &str| JwtError::Issuer { expected: "SuperOffice AS".to_owned(), seen: seen.to_owned() };
     let audience = |seen: &str| JwtError::Audience { expected: "spn:1801550193".to_owned(), seen: seen.to_owned() };
     let context = |seen: &str| JwtError::Context { expected: "cust26759".to_owned(), seen: seen.to_owned() };
     let time = |name: &'static str| JwtError::Malformed { name, kind: "time in seconds since 1970" };
@@ -320,4 +320,30 @@ proptest! {
         let claims = claims::Claims::parse(json!({ "exp": exp, "nbf": exp.to_string() }).to_string().as_bytes()).unwrap();
         let _ = (claims.time("exp"), claims.time("nbf"));
     }
+}
+
+fn notice(payload: &Value) -> Result<Option<String>, JwtError> {
+    let now = Timestamp::from_second(NBF + 60).unwrap();
+    let expected = ExpectedNotice { login: "https://sod.superoffice.com/", now, leeway: Duration::from_secs(300) };
+    verify_notice(&sign(&header(), payload), &keys(), &expected)
+}
+
+#[test]
+fn a_notifications_token_is_superoffices_and_of_this_time() {
+    for issuer in ["https://sod.superoffice.com", "https://SOD.superoffice.com/", "SuperOffice AS"] {
+        let payload = json!({ "iss": issuer, "nbf": NBF, "exp": EXP, name("ctx"): "Cust26759" });
+        assert_eq!(notice(&payload), Ok(Some("Cust26759".to_owned())), "{issuer}");
+    }
+    assert_eq!(notice(&json!({ "iss": "SuperOffice AS" })), Ok(None), "nobody has recorded one");
+    for (bad, what) in [
+        (json!({}), "no issuer"),
+        (json!({ "iss": "https://online.superoffice.com" }), "another environment"),
+        (json!({ "iss": "SuperOffice AS", "exp": NBF - 300 }), "too old"),
+        (json!({ "iss": "SuperOffice AS", "nbf": NBF + 3600 }), "too young"),
+    ] {
+        assert!(notice(&bad).is_err(), "{what}");
+    }
+    let stranger = VerificationKeys::from_file(STRANGER).unwrap();
+    let expected = ExpectedNotice { login: "x", now: Timestamp::from_second(NBF).unwrap(), leeway: Duration::ZERO };
+    assert!(matches!(verify_notice(&sign(&header(), &payload()), &stranger, &expected), Err(JwtError::NoKey { .. })));
 }

@@ -72,6 +72,10 @@ pub trait Source: Send + Sync + 'static {
     fn now(&self) -> Timestamp;
     /// The tenant lives elsewhere from now on.
     fn left(&self, base: &BaseUrl);
+    /// Whose signature notifications bear.
+    fn login(&self) -> &BaseUrl;
+    /// Verifies the token of a notification: which tenant it names, if any; or why it is refused.
+    fn verify<'a>(&'a self, token: &'a str) -> Pin<Box<dyn Future<Output = Result<Option<String>, String>> + Send + 'a>>;
 }
 
 /// What the keepers of all tenants share.
@@ -327,6 +331,17 @@ impl Keeper {
     /// There was a sign that the state has changed: it is fetched as soon as that is allowed.
     pub fn hint(&self) {
         self.slot.ask(Asked::Hint);
+    }
+
+    /// When it is worth asking again for what is not known.
+    pub fn retry_after(&self) -> Duration {
+        let progress = lock(&self.slot.progress);
+        self.slot.shared.pace.pause(progress.failures.max(1))
+    }
+
+    /// Where its state comes from.
+    pub fn source(&self) -> Arc<dyn Source> {
+        lock(&self.slot.source).clone()
     }
 
     /// A token's `webapi_url`: better than nothing. It is being phased out (protocol §1.6, §5.2).

@@ -39,6 +39,14 @@ impl Source for Script {
     fn left(&self, base: &BaseUrl) {
         lock(&self.left).push(base.to_string());
     }
+
+    fn login(&self) -> &BaseUrl {
+        unreachable!("no notification comes")
+    }
+
+    fn verify<'a>(&'a self, _: &'a str) -> Pin<Box<dyn Future<Output = Result<Option<String>, String>> + Send + 'a>> {
+        unreachable!("no notification comes")
+    }
 }
 
 struct Bench {
