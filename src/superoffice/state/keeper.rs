@@ -436,15 +436,17 @@ impl Slot {
             // Hears of every change from here on.
             let changed = self.changed.notified();
             let now = self.shared.clock.now();
-            let (standing, worth) = {
+            let (standing, worth, answer_comes) = {
                 let progress = lock(&self.progress);
                 let standing = self.standing.load_full();
                 let worth = worth(&progress, &standing, now);
-                (standing, worth)
+                (standing, worth, progress.in_flight.is_some() && matches!(progress.task, Task::Running(_)))
             };
             let Some((most, asked)) = worth else { return standing };
             let left = most.saturating_sub(started.elapsed());
-            if !self.ask(asked) || left.is_zero() {
+            // What is asked during a fetch is asked for another one: who can do with this one does not ask.
+            let there = answer_comes || self.ask(asked);
+            if !there || left.is_zero() {
                 return standing;
             }
             let _ = tokio::time::timeout(left.min(Duration::from_secs(1)), changed).await;
@@ -571,8 +573,6 @@ impl Slot {
         let before = self.standing.load_full();
         progress.failures = 0;
         progress.in_flight = None;
-        // Requests that came while this fetch was on have their answer.
-        progress.asked = if progress.asked == Asked::Request { Asked::Nobody } else { progress.asked };
         progress.last = Some(began);
         progress.interval = pace.due(kept);
         if self.pinned {

@@ -244,6 +244,8 @@ async fn a_421_finds_the_new_place_for_all_who_wait() {
     assert_eq!(bench.ready(), None, "new requests wait for the news, too");
     let found = bench.keeper.elsewhere(&old).await.unwrap();
     assert_eq!(found.base.as_ref().unwrap().to_string(), "https://b.superoffice.com/Cust1/api");
+    bench.later(60).await;
+    assert_eq!(bench.fetches(), 2, "those who waited asked once");
     assert_eq!(found.previous, std::slice::from_ref(&old));
     assert_eq!(bench.fetches(), 2);
     assert_eq!(*lock(&bench.script.left), ["https://a.superoffice.com/Cust1/api"]);
