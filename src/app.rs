@@ -20,7 +20,7 @@ use crate::metrics::Metrics;
 use crate::proxy::address::{Door, Front};
 use crate::proxy::error::ProxyError;
 use crate::proxy::route::Routes;
-use crate::proxy::{Common, InFlight, Proxy, Recorded, Settings, Tenant};
+use crate::proxy::{Common, InFlight, KnownHomes, Proxy, Recorded, Settings, Tenant};
 use crate::push::StatePush;
 use crate::server::guard::HostGuard;
 use crate::server::{self, Crew, Ends, Handler, Inbound, Stop};
@@ -429,7 +429,7 @@ impl Wired {
                 }
             };
             let (name, context) = (tenant.name.as_str().into(), tenant.context.clone());
-            tenants.push(Arc::new(Tenant { name, context, keeper, tickets, app_token }));
+            tenants.push(Arc::new(Tenant { name, context, keeper, homes: KnownHomes::default(), tickets, app_token }));
         }
         self.tenants = tenants;
         Ok(taken_over)
@@ -455,6 +455,8 @@ impl Wired {
             default_tenant: listen.default_tenant.clone(),
         };
         let settings = Settings {
+            rewrite_links: self.config.upstream.rewrite_links,
+            upstream_hosts: self.config.superoffice.upstream_hosts.clone(),
             guard: HostGuard::new(&listen.hosts),
             front,
             max_uri: self.config.listen.max_uri,

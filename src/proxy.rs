@@ -8,6 +8,7 @@ pub mod address;
 pub mod body;
 pub mod error;
 pub mod headers;
+mod homeward;
 pub mod links;
 pub mod route;
 mod state;
@@ -31,6 +32,9 @@ use self::address::Front;
 use self::body::Admitted;
 use self::error::ProxyError;
 use self::headers::REQUEST_ID;
+pub use self::homeward::KnownHomes;
+use self::homeward::WayHome;
+use self::links::Mode;
 use self::route::{Found, Route, Routes};
 use self::twice::{Kept, Outgoing, Twice};
 use crate::body::Body;
@@ -40,7 +44,7 @@ use crate::metrics::{Cause, Metrics};
 use crate::server::guard::HostGuard;
 use crate::server::{Ends, Inbound, Tunnel, TunnelTo};
 use crate::superoffice::ContextId;
-use crate::superoffice::origin::AllowedBase;
+use crate::superoffice::origin::{AllowedBase, UpstreamHosts};
 use crate::superoffice::state::keeper::{Keeper, Misdirected, Standing};
 use crate::ticket::cache::{Refusal, Tickets, Unavailable};
 use crate::ticket::{Ticket, accepted};
@@ -54,6 +58,8 @@ pub struct Tenant {
     pub context: ContextId,
     /// Where it is and whether it runs.
     pub keeper: Arc<Keeper>,
+    /// SuperOffice's side of its links.
+    pub homes: KnownHomes,
     /// Its ticket.
     pub tickets: Arc<Tickets>,
     /// The client secret, sensitive.
@@ -80,6 +86,10 @@ pub struct Common {
 /// The settings of the pipeline.
 #[derive(Clone, Debug)]
 pub struct Settings {
+    /// Which links are rewritten.
+    pub rewrite_links: Mode,
+    /// The hosts that a ticket may be sent to.
+    pub upstream_hosts: UpstreamHosts,
     /// The names this listener goes by.
     pub guard: HostGuard,
     /// The ways to us.
@@ -176,7 +186,24 @@ impl Proxy {
         };
         let tenant = matched.tenant;
         record.tenant = Some(tenant.name.clone());
-        let Admitted { body, replay, overrun } = body::admit(body, self.settings.max_body, self.settings.replay_limit)?;
+        let mut sent = record.started;
+        let mut standing = match tenant.keeper.ready(sent) {
+            Some(standing) => standing,
+            None => {
+                let standing = Box::pin(waited(tenant.keeper.get(), record)).await;
+                sent = self.common.clock.now();
+                standing
+            }
+        };
+        if let Some(outage) = standing.outage(sent) {
+            return Err(ProxyError::outage(outage));
+        }
+        let route = matched.route;
+        let listing = route == Route::Api && matches!(matched.rest, "" | "/");
+        let address = self.settings.front.address(&parts, both(ends), &tenant.name, matched.way);
+        let (mode, hosts) = (self.settings.rewrite_links, &self.settings.upstream_hosts);
+        let way_home = WayHome { mode, hosts, tenant, listing, address };
+        body::check(&body, self.settings.max_body)?;
         let upgrade = if parts.version == Version::HTTP_11 && body.is_end_stream() { headers::upgrade(&parts.headers) } else { None };
         let forwarded = self.settings.forwarded.then(|| forwarded(&parts, ends));
         headers::strip(&mut parts.headers);
@@ -191,23 +218,22 @@ impl Proxy {
         if let Some(protocol) = upgrade.clone() {
             parts.headers.insert(UPGRADE, protocol);
         }
+        if mode != Mode::Off {
+            links::accept_encoding(&mut parts.headers);
+        }
+        let (max_body, replay_limit) = (self.settings.max_body, self.settings.replay_limit);
+        let admitted = match mode {
+            Mode::All if !body.is_end_stream() => match Box::pin(way_home.back(&standing, &mut parts.headers, body)).await {
+                Ok(rewritten) => body::admit(rewritten, max_body, replay_limit),
+                Err(body) => body::admit(body, max_body, replay_limit),
+            },
+            _ => body::admit(body, max_body, replay_limit),
+        };
+        let Admitted { body, replay, overrun } = admitted?;
         let first = Some((std::mem::take(&mut parts.headers), std::mem::take(&mut parts.extensions)));
-        let (route, rest) = (matched.route, matched.rest);
+        let rest = matched.rest;
         let mut outgoing = Outgoing { tenant, route, rest, parts: &parts, first, kept: Kept::default(), upgrade: upgrade.is_some() };
         let mut twice = Twice::new(replay, &self.common.metrics);
-
-        let mut sent = record.started;
-        let mut standing = match tenant.keeper.ready(sent) {
-            Some(standing) => standing,
-            None => {
-                let standing = Box::pin(waited(tenant.keeper.get(), record)).await;
-                sent = self.common.clock.now();
-                standing
-            }
-        };
-        if let Some(outage) = standing.outage(sent) {
-            return Err(ProxyError::outage(outage));
-        }
         let mut ticket = match tenant.tickets.ready(sent) {
             Some(ticket) => ticket,
             None => {
@@ -223,7 +249,7 @@ impl Proxy {
             }
         };
         let mut body = body;
-        loop {
+        let response = loop {
             let Some(base) = &standing.base else { return Err(unknown_address(tenant, &standing, record)) };
             if let Route::Further(route) = route {
                 target::beside_api(base, route, rest, None)?;
@@ -241,16 +267,16 @@ impl Proxy {
                 Ok(response) if response.status() == StatusCode::UNAUTHORIZED => {
                     if twice.was(Cause::TicketRefused) {
                         tenant.tickets.refused(&ticket, true);
-                        return Ok(response);
+                        break response;
                     }
                     if tenant.tickets.refused(&ticket, false) == Refusal::Stands {
-                        return Ok(response);
+                        break response;
                     }
                     let Some(replay) = Box::pin(twice.again(Cause::TicketRefused, record)).await else {
                         // The renewal goes on; the next request will be served.
                         record.cause =
                             Some("the ticket was refused, and a body larger than upstream.replay_limit cannot be sent again".to_owned());
-                        return Ok(response);
+                        break response;
                     };
                     // Frees its connection, too.
                     drop(response);
@@ -262,14 +288,14 @@ impl Proxy {
                 Ok(response) if response.status() == StatusCode::MISDIRECTED_REQUEST => {
                     if tenant.keeper.misdirected(base) == Misdirected::Stands || !twice.could(Cause::TenantMoved) {
                         // If it moved, the next request will find it.
-                        return Ok(response);
+                        break response;
                     }
-                    let Some(elsewhere) = Box::pin(waited(tenant.keeper.elsewhere(base), record)).await else { return Ok(response) };
+                    let Some(elsewhere) = Box::pin(waited(tenant.keeper.elsewhere(base), record)).await else { break response };
                     sent = self.common.clock.now();
                     if let Some(outage) = elsewhere.outage(sent) {
                         return Err(ProxyError::outage(outage));
                     }
-                    let Some(replay) = Box::pin(twice.again(Cause::TenantMoved, record)).await else { return Ok(response) };
+                    let Some(replay) = Box::pin(twice.again(Cause::TenantMoved, record)).await else { break response };
                     drop(response);
                     standing = elsewhere;
                     body = replay;
@@ -281,10 +307,11 @@ impl Proxy {
                         }
                         tenant.tickets.used(&ticket, sent);
                     }
-                    return Ok(response);
+                    break response;
                 }
             }
-        }
+        };
+        Ok(way_home.home(&standing, &parts.method, response).await)
     }
 
     /// Whether this request may be answered by us at all; and the tenant that its host names.

@@ -12,6 +12,7 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use tokio::time::Sleep;
 
 use super::headers;
+use super::links::Rewritten;
 use crate::body::{Body, BoxError};
 use crate::log::AccessRecord;
 use crate::metrics::Metrics;
@@ -74,6 +75,8 @@ impl Drop for Account {
 pub(super) enum Payload {
     Own(Body),
     Upstream(Answer),
+    /// The same with its links brought home.
+    Rewritten(Rewritten<Answer>),
     /// What follows is no body.
     Tunnel(upstream::Tunnel),
 }
@@ -86,6 +89,7 @@ impl HttpBody for Payload {
         match &mut *self {
             Payload::Own(body) => Pin::new(body).poll_frame(cx),
             Payload::Upstream(body) => Pin::new(body).poll_frame(cx),
+            Payload::Rewritten(body) => Pin::new(body).poll_frame(cx),
             Payload::Tunnel(_) => Poll::Ready(None),
         }
     }
@@ -94,6 +98,7 @@ impl HttpBody for Payload {
         match self {
             Payload::Own(body) => body.is_end_stream(),
             Payload::Upstream(body) => body.is_end_stream(),
+            Payload::Rewritten(body) => body.is_end_stream(),
             Payload::Tunnel(_) => true,
         }
     }
@@ -102,6 +107,7 @@ impl HttpBody for Payload {
         match self {
             Payload::Own(body) => body.size_hint(),
             Payload::Upstream(body) => body.size_hint(),
+            Payload::Rewritten(body) => body.size_hint(),
             Payload::Tunnel(_) => SizeHint::with_exact(0),
         }
     }

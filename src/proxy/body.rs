@@ -27,6 +27,14 @@ pub struct Admitted {
     pub overrun: Overrun,
 }
 
+/// Refuses a body that declares more than `max_body` bytes.
+pub fn check(body: &impl HttpBody, max_body: Option<u64>) -> Result<(), ProxyError> {
+    match max_body.filter(|&limit| body.size_hint().lower() > limit) {
+        Some(limit) => Err(ProxyError::BodyTooLarge(limit)),
+        None => Ok(()),
+    }
+}
+
 /// Lets a body in: refuses one that declares more than `max_body` bytes at once, and keeps up to `replay_limit` bytes.
 pub fn admit<B>(body: B, max_body: Option<u64>, replay_limit: usize) -> Result<Admitted, ProxyError>
 where
@@ -38,9 +46,7 @@ where
         return Ok(Admitted { body: empty(), replay: Some(Replay(None)), overrun });
     }
     let declared = body.size_hint();
-    if let Some(limit) = max_body.filter(|&limit| declared.lower() > limit) {
-        return Err(ProxyError::BodyTooLarge(limit));
-    }
+    check(&body, max_body)?;
     let mut body = Body::stream(Scrubbed(body));
     if let Some(limit) = max_body {
         body = Body::stream(Limited { body, left: limit, limit, overrun: overrun.clone() });

@@ -59,10 +59,7 @@ pub fn upstream_uri(base: &BaseUrl, rest: &str, query: Option<&str>) -> Result<U
 pub fn beside_api(base: &BaseUrl, route: &str, rest: &str, query: Option<&str>) -> Result<PathAndQuery, ProxyError> {
     const ELSEWHERE: ProxyError =
         ProxyError::BadTarget("this tenant's web API does not end in /api, so it is not known what is beside it: use its own address");
-    let (endpoint, api) = base.path().rsplit_once('/').ok_or(ELSEWHERE)?;
-    if !api.eq_ignore_ascii_case("api") {
-        return Err(ELSEWHERE);
-    }
+    let endpoint = base.endpoint_path().ok_or(ELSEWHERE)?;
     joined(&[endpoint, "/", route, rest], query)
 }
 

@@ -44,6 +44,18 @@ impl BaseUrl {
         &self.path
     }
 
+    /// For a web API's base that ends in `/api`: the path of the tenant's endpoint, what is before that. Protocol §6.5.
+    pub fn endpoint_path(&self) -> Option<&str> {
+        let (endpoint, api) = self.path.rsplit_once('/')?;
+        api.eq_ignore_ascii_case("api").then_some(endpoint)
+    }
+
+    /// The tenant's endpoint, if this is a web API's base that tells it.
+    pub fn endpoint(&self) -> Option<BaseUrl> {
+        let path = self.endpoint_path()?.into();
+        Some(BaseUrl { scheme: self.scheme.clone(), authority: self.authority.clone(), path })
+    }
+
     /// Whether the connection is encrypted.
     pub fn is_https(&self) -> bool {
         self.scheme == Scheme::HTTPS

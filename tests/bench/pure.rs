@@ -5,19 +5,24 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use std::hint::black_box;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Waker};
 use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use bytes::Bytes;
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response};
 use jiff::Timestamp;
 use rsa::pkcs8::DecodePrivateKey;
 use serde_json::json;
 use sha2::Sha256;
 use soproxy::clock::Clock;
 use soproxy::proxy::error::ProxyError;
+use soproxy::proxy::links::{Addresses, Homes, Links, Mode};
 use soproxy::proxy::route::Routes;
 use soproxy::proxy::{headers, target};
 use soproxy::sandbox::demo;
@@ -103,6 +108,61 @@ fn header_policy(c: &mut Criterion) {
     group.finish();
 }
 
+/// An answer of about 1 KiB, with a link that the proxy rewrites or one that it does not.
+fn entity(link: &str) -> Bytes {
+    let text = "Customer since the spring of last year, see the notes. ".repeat(16);
+    format!(r#"{{"ContactId":12345,"Name":"Example AS","Description":"{text}","_Links":{{"Self":"{link}"}},"Deleted":false}}"#).into()
+}
+
+/// Callers of one tenant on the default listener.
+struct Local;
+
+impl Addresses for Local {
+    fn ours(&self) -> String {
+        "http://localhost:8080/Cust5000".to_owned()
+    }
+
+    fn aliases(&self) -> Vec<String> {
+        vec!["http://127.0.0.1:8080/Cust5000".to_owned()]
+    }
+}
+
+fn link_rewriting(c: &mut Criterion) {
+    let mut group = c.benchmark_group("links");
+    let home: BaseUrl = "https://sod2.superoffice.com/Cust5000".parse().unwrap();
+    let homes = Arc::new(Homes::new(&home, []));
+    let hosts = UpstreamHosts::parse(["*.superoffice.com"]).unwrap();
+    let head = map(&[
+        ("content-type", "application/json; charset=utf-8"),
+        ("content-length", "1024"),
+        ("cache-control", "no-cache"),
+        ("date", "Mon, 23 Nov 2026 12:00:00 GMT"),
+        ("etag", "\"1\""),
+    ]);
+    let plain = entity("/api/v1/Contact/12345");
+    let linked = entity("https://sod2.superoffice.com/Cust5000/api/v1/Contact/12345");
+    for (name, mode, body) in [
+        ("1 KiB, off", Mode::Off, &plain),
+        ("1 KiB without links", Mode::Known, &plain),
+        ("1 KiB with _Links", Mode::Known, &linked),
+        ("1 KiB with _Links, all", Mode::All, &linked),
+    ] {
+        let links = Links { mode, homes: &homes, addresses: Local, hosts: &hosts, listing: false };
+        let answer = || {
+            let mut answer = Response::new(soproxy::body::full(body.clone()));
+            *answer.headers_mut() = head.clone();
+            answer
+        };
+        let rewrite = |answer| {
+            let done = pin!(links.answer(&Method::GET, answer)).poll(&mut Context::from_waker(Waker::noop()));
+            assert!(done.is_ready());
+            done
+        };
+        group.bench_function(name, |b| b.iter_batched(answer, rewrite, BatchSize::SmallInput));
+    }
+    group.finish();
+}
+
 fn errors(c: &mut Criterion) {
     c.bench_function("error answer", |b| b.iter(|| black_box(ProxyError::UnknownTenant).response("0123456789abcdef")));
 }
@@ -151,5 +211,5 @@ fn exchange(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(pure, routing, targets, header_policy, errors, exchange);
+criterion_group!(pure, routing, targets, header_policy, link_rewriting, errors, exchange);
 criterion_main!(pure);

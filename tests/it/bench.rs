@@ -28,9 +28,9 @@ pub struct Setup {
     pub settings: Vec<(String, String)>,
     pub clock: Clock,
     pub login_url: Option<String>,
-    pub may_move: bool,
     /// What stands in the file behind the demo's settings.
     pub more: String,
+    pub may_move: bool,
 }
 
 impl Setup {
@@ -41,8 +41,8 @@ impl Setup {
             settings: settings.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec(),
             clock: Clock::system(),
             login_url: None,
-            may_move: false,
             more: String::new(),
+            may_move: false,
         }
     }
 

@@ -180,7 +180,9 @@ async fn encoded_bodies_are_left_alone() {
                 assert_eq!(message.one("content-length"), length.as_deref(), "as it was given, or not");
                 assert_eq!(message.one("transfer-encoding"), chunked.then_some("chunked"));
             }
-            assert_eq!((seen.one("accept-encoding"), answer.one("content-md5")), (Some(coding), Some("x")));
+            // Upstream is not asked for what no link could be found in.
+            let asked = coding.trim_start_matches("zstd, ");
+            assert_eq!((seen.one("accept-encoding"), answer.one("content-md5")), (Some(asked), Some("x")));
             drop(up);
             settled().await;
         }

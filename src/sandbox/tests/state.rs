@@ -112,9 +112,10 @@ async fn a_421_comes_before_anything_is_done() {
 }
 
 #[tokio::test]
-async fn a_new_token_names_the_new_place() {
+async fn of_a_move_the_state_tells_and_not_the_token() {
     let running = running(Options::default()).await;
     running.set("moved.Cust12345=http://elsewhere.example/");
     let token = running.try_send(running.demo_exchange()).await.unwrap().json()["Token"].as_str().unwrap().to_owned();
-    assert_eq!(claims(&token)["http://schemes.superoffice.net/identity/webapi_url"], "http://elsewhere.example/Cust12345/api/");
+    assert_eq!(claims(&token)["http://schemes.superoffice.net/identity/webapi_url"], format!("{}/Cust12345/api/", running.sandbox.base()));
+    assert_eq!(running.get("/api/state/Cust12345").await.json()["Api"], "http://elsewhere.example/Cust12345/api");
 }

@@ -1,0 +1,121 @@
+//! The way home: links in an answer name the address that the caller used, and in `all` mode those in a request's body name
+//! SuperOffice's again.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwapOption;
+use http::{HeaderMap, Method, Response};
+
+use super::Tenant;
+use super::account::Payload;
+use super::address::Address;
+use super::links::{Addresses, Homes, Links, Mode, Rewritten};
+use crate::server::Inbound;
+use crate::superoffice::origin::{BaseUrl, UpstreamHosts};
+use crate::superoffice::state::keeper::Standing;
+
+/// SuperOffice's side of one tenant's links: made when it is first needed, and anew when the tenant has moved.
+#[derive(Default)]
+pub struct KnownHomes(ArcSwapOption<Known>);
+
+struct Known {
+    standing: Arc<Standing>,
+    homes: Arc<Homes>,
+    /// Whether the homes are the web API's bases themselves, because they do not end in `/api`.
+    bases: bool,
+}
+
+impl KnownHomes {
+    fn of(&self, tenant: &Tenant, standing: &Arc<Standing>) -> Option<Arc<Known>> {
+        if let Some(known) = &*self.0.load()
+            && Arc::ptr_eq(&known.standing, standing)
+        {
+            return Some(known.clone());
+        }
+        let base = standing.base.as_ref()?;
+        let endpoint = base.endpoint();
+        let bases = endpoint.is_none();
+        let current = endpoint.unwrap_or_else(|| BaseUrl::clone(base));
+        let mut previous: Vec<BaseUrl> = match bases {
+            true => standing.previous.iter().map(|base| BaseUrl::clone(base)).collect(),
+            false => standing.previous.iter().filter_map(|base| base.endpoint()).collect(),
+        };
+        if !bases {
+            // Before tenants had hosts of their own they lived where one logs in, and some links still say so. Protocol §5.2, §7.4.
+            let old: Result<BaseUrl, _> = tenant.keeper.source().login().join(&format!("/{}", tenant.context)).parse();
+            previous.extend(old);
+        }
+        let homes = Arc::new(Homes::new(&current, &previous));
+        let known = Arc::new(Known { standing: standing.clone(), homes, bases });
+        self.0.store(Some(known.clone()));
+        Some(known)
+    }
+}
+
+/// One request's way home.
+pub(super) struct WayHome<'a> {
+    pub(super) mode: Mode,
+    pub(super) hosts: &'a UpstreamHosts,
+    pub(super) tenant: &'a Tenant,
+    /// Whether the API's listing is asked for.
+    pub(super) listing: bool,
+    pub(super) address: Address<'a>,
+}
+
+impl WayHome<'_> {
+    /// An answer as this caller should see it.
+    pub(super) async fn home(&self, standing: &Arc<Standing>, method: &Method, response: Response<Payload>) -> Response<Payload> {
+        let (head, payload) = response.into_parts();
+        let known = match self.mode {
+            Mode::Off => None,
+            _ => self.tenant.homes.of(self.tenant, standing),
+        };
+        match (payload, known) {
+            (Payload::Upstream(body), Some(known)) => {
+                let rewritten = self.links(&known).answer(method, Response::from_parts(head, body)).await;
+                rewritten.map(Payload::Rewritten)
+            }
+            (payload, _) => Response::from_parts(head, payload),
+        }
+    }
+
+    /// A request's body as SuperOffice should see it.
+    pub(super) async fn back(
+        &self,
+        standing: &Arc<Standing>,
+        headers: &mut HeaderMap,
+        body: Inbound,
+    ) -> Result<Rewritten<Inbound>, Inbound> {
+        match self.tenant.homes.of(self.tenant, standing) {
+            Some(known) => Ok(self.links(&known).request(headers, body).await),
+            None => Err(body),
+        }
+    }
+
+    fn links<'l>(&'l self, known: &'l Known) -> Links<'l, Ours<'l>> {
+        let addresses = Ours { address: &self.address, bases: known.bases };
+        Links { mode: self.mode, homes: &known.homes, addresses, hosts: self.hosts, listing: self.listing }
+    }
+}
+
+/// What stands for the tenant's homes.
+struct Ours<'a> {
+    address: &'a Address<'a>,
+    bases: bool,
+}
+
+impl Ours<'_> {
+    fn place(&self, address: String) -> String {
+        if self.bases { address + "/api" } else { address }
+    }
+}
+
+impl Addresses for Ours<'_> {
+    fn ours(&self) -> String {
+        self.place(self.address.ours())
+    }
+
+    fn aliases(&self) -> Vec<String> {
+        self.address.aliases().into_iter().map(|alias| self.place(alias)).collect()
+    }
+}

@@ -1,0 +1,125 @@
+//! What is rewritten to what: answers in both modes, and requests the other way round.
+
+use std::sync::Arc;
+
+use super::find::{Start, Step, Text};
+use super::homes::{Homes, escape, first};
+use crate::superoffice::origin::UpstreamHosts;
+
+/// Behind ours in `all` mode: what follows is SuperOffice's address as it was spelled, without its scheme. No path of
+/// SuperOffice's begins like that.
+pub(super) const MARKER: &str = "/~";
+
+/// One direction of one request's rewriting. It owns what it needs: a body that streams outlives its request.
+pub(super) struct Rule {
+    homes: Arc<Homes>,
+    direction: Direction,
+}
+
+enum Direction {
+    /// Any spelling of theirs to ours.
+    Known { ours: [String; 2] },
+    /// Theirs to ours, so that `Back` gives the very same again: only what is spelled as the current home spells it becomes
+    /// ours alone. All others keep their spelling behind a marker.
+    All { ours: [String; 2], longer: Vec<String>, hosts: UpstreamHosts },
+    /// Ours, by any name, to theirs.
+    Back { ours: Vec<Ours>, hosts: UpstreamHosts },
+}
+
+struct Ours {
+    https: bool,
+    /// Authority and path.
+    rest: String,
+}
+
+/// What stands at a place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Hit {
+    pub(super) start: Start,
+    pub(super) end: usize,
+    /// Where its spelling stands that goes on as it is.
+    kept: Option<usize>,
+}
+
+impl Rule {
+    pub(super) fn known(homes: Arc<Homes>, ours: String) -> Rule {
+        Rule { homes, direction: Direction::Known { ours: both(ours) } }
+    }
+
+    pub(super) fn all(homes: Arc<Homes>, ours: String, aliases: &[String], hosts: UpstreamHosts) -> Rule {
+        let longer = |alias: &String| {
+            let longer = alias.get(ours.len()..).filter(|longer| longer.starts_with('/'))?;
+            alias.as_bytes()[..ours.len()].eq_ignore_ascii_case(ours.as_bytes()).then(|| longer.to_owned())
+        };
+        let longer = aliases.iter().filter_map(longer).collect();
+        Rule { homes, direction: Direction::All { ours: both(ours), longer, hosts } }
+    }
+
+    pub(super) fn back(homes: Arc<Homes>, ours: String, aliases: Vec<String>, hosts: UpstreamHosts) -> Rule {
+        let read = |url: String| {
+            let (scheme, rest) = url.split_once("://")?;
+            Some(Ours { https: scheme.eq_ignore_ascii_case("https"), rest: rest.to_owned() })
+        };
+        let mut ours: Vec<Ours> = std::iter::once(ours).chain(aliases).filter_map(read).collect();
+        // The longest that fits is meant.
+        ours.sort_by_key(|ours| std::cmp::Reverse(ours.rest.len()));
+        Rule { homes, direction: Direction::Back { ours, hosts } }
+    }
+
+    /// Whether what begins there is to be rewritten.
+    pub(super) fn at(&self, text: Text<'_>, start: Start) -> Step<Hit> {
+        let hit = |end, kept| Step::Yes(Hit { start, end, kept });
+        let escaped = start.escaped;
+        match &self.direction {
+            Direction::Known { .. } => self.homes.any(text, start).then(|end| hit(end, None)),
+            Direction::All { longer, hosts, .. } => self.homes.reversible(text, start).then(|end| {
+                let canonical = &text.bytes[start.at..end] == self.homes.canonical(escaped).as_bytes();
+                // What follows must not make another address of ours on the way back.
+                let follows =
+                    || first(std::iter::once(MARKER).chain(longer.iter().map(String::as_str)), |path| text.eat(end, path, escaped));
+                match if canonical { follows() } else { Step::Yes(end) } {
+                    Step::More => Step::More,
+                    Step::No => hit(end, None),
+                    Step::Yes(_) if self.homes.may_be_marked(&text.bytes[start.authority..], hosts) => hit(end, Some(start.authority)),
+                    Step::Yes(_) => Step::No,
+                }
+            }),
+            Direction::Back { ours, hosts } => {
+                let ours = ours.iter().filter(|ours| ours.https == start.https);
+                let end = first(ours, |ours| text.eat(start.authority, &ours.rest, escaped).then(|end| text.boundary(end)));
+                end.then(|end| {
+                    let marked = |at| self.homes.marked(text, at, escaped, hosts).then(|end| Step::Yes((end, at)));
+                    match text.eat(end, MARKER, escaped).then(marked) {
+                        Step::Yes((end, kept)) => hit(end, Some(kept)),
+                        Step::No => hit(end, None),
+                        Step::More => Step::More,
+                    }
+                })
+            }
+        }
+    }
+
+    /// What takes its place.
+    pub(super) fn write(&self, text: &[u8], hit: Hit, out: &mut Vec<u8>) {
+        let escaped = usize::from(hit.start.escaped);
+        let kept = hit.kept.map(|kept| &text[kept..hit.end]);
+        match (&self.direction, kept) {
+            (Direction::Known { ours } | Direction::All { ours, .. }, None) => out.extend_from_slice(ours[escaped].as_bytes()),
+            (Direction::Known { ours } | Direction::All { ours, .. }, Some(kept)) => {
+                let marker = [MARKER, r"\/~"][escaped];
+                [ours[escaped].as_bytes(), marker.as_bytes(), kept].iter().for_each(|part| out.extend_from_slice(part));
+            }
+            (Direction::Back { .. }, None) => out.extend_from_slice(self.homes.canonical(hit.start.escaped).as_bytes()),
+            (Direction::Back { .. }, Some(kept)) => {
+                let slashes = ["://", r":\/\/"][escaped];
+                [self.homes.scheme().as_bytes(), slashes.as_bytes(), kept].iter().for_each(|part| out.extend_from_slice(part));
+            }
+        }
+    }
+}
+
+/// The same as it is and with escaped slashes.
+fn both(url: String) -> [String; 2] {
+    let escaped = escape(&url);
+    [url, escaped]
+}
