@@ -137,8 +137,9 @@ struct Claims<'a> {
     aud: String,
 }
 
-/// The system user JWT of a good exchange, for a tenant whose origin is `place` now. `None` only if the embedded key cannot be read.
-pub(super) fn issue(tenant: &Tenant, ticket: &str, place: &str, now: Timestamp, fault: JwtFault) -> Option<String> {
+/// The system user JWT of a good exchange. Its URLs name `base` even after a move: the tenant's state is what tells of moves.
+/// `None` only if the embedded key cannot be read.
+pub(super) fn issue(tenant: &Tenant, ticket: &str, base: &str, now: Timestamp, fault: JwtFault) -> Option<String> {
     let key = if fault == JwtFault::RotateKey { NEXT_KEY.as_ref()? } else { KEY.as_ref()? };
     let iat = now.as_second() - if fault == JwtFault::Expired { 3600 } else { 0 };
     let context = &tenant.context;
@@ -154,8 +155,8 @@ pub(super) fn issue(tenant: &Tenant, ticket: &str, place: &str, now: Timestamp, 
         company_name: &tenant.company,
         serial: &tenant.serial,
         ticket: (fault != JwtFault::NoTicket).then_some(ticket),
-        netserver_url: format!("{place}/{context}/Remote/Services88/"),
-        webapi_url: format!("{place}/{context}/api/"),
+        netserver_url: format!("{base}/{context}/Remote/Services88/"),
+        webapi_url: format!("{base}/{context}/api/"),
         iat: iat.to_string(),
         nbf: iat - 60,
         exp: iat + 300,

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::faults::LoginFault;
 use super::reply::{self, Reply, ReplyBody};
-use super::{Sandbox, jwt, place, soap, token};
+use super::{Sandbox, jwt, soap, token};
 
 const BODY_LIMIT: usize = 64 * 1024;
 
@@ -183,8 +183,7 @@ fn authenticate(sandbox: &Sandbox, exchange: &Exchange) -> Result<String, String
     }
     let fault = sandbox.control().faults().jwt;
     let ticket = sandbox.control().tickets.issue(&tenant.context, index, sandbox.moment());
-    let place = place::of(sandbox, tenant);
-    jwt::issue(tenant, &ticket, &place, sandbox.now(), fault).ok_or_else(|| "The sandbox's signing key cannot be read".to_owned())
+    jwt::issue(tenant, &ticket, sandbox.base(), sandbox.now(), fault).ok_or_else(|| "The sandbox's signing key cannot be read".to_owned())
 }
 
 impl Twin {
