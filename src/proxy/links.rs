@@ -107,12 +107,16 @@ impl<A: Addresses> Links<'_, A> {
             return response.map(|body| Ahead::nothing(body).into());
         }
         let (mut parts, body) = response.into_parts();
-        headers::rewrite(&mut parts.headers, self.homes, || plain(self.addresses.ours()));
+        let seen = headers::look(&parts.headers);
+        if seen.links {
+            headers::rewrite(&mut parts.headers, self.homes, || plain(self.addresses.ours()));
+        }
         let whole = !matches!(parts.status, StatusCode::PARTIAL_CONTENT | StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
-        if method == Method::HEAD && whole && headers::rewritable(&parts.headers).is_some() {
+        let seen = seen.body.filter(|_| whole);
+        if method == Method::HEAD && seen.is_some() {
             parts.headers.remove(CONTENT_LENGTH);
         }
-        let body = if whole { self.body(&mut parts.headers, body, Direction::Answer).await } else { Ahead::nothing(body).into() };
+        let body = self.body(&mut parts.headers, seen, body, Direction::Answer).await;
         Response::from_parts(parts, body)
     }
 
@@ -121,17 +125,15 @@ impl<A: Addresses> Links<'_, A> {
     where
         B: HttpBody<Data = Bytes, Error = BoxError> + Unpin,
     {
-        if self.mode == Mode::All { self.body(headers, body, Direction::Request).await } else { Ahead::nothing(body).into() }
+        let seen = if self.mode == Mode::All { headers::look(headers).body } else { None };
+        self.body(headers, seen, body, Direction::Request).await
     }
 
-    async fn body<B>(&self, headers: &mut HeaderMap, body: B, direction: Direction) -> Rewritten<B>
+    async fn body<B>(&self, headers: &mut HeaderMap, seen: Option<(Format, Coding)>, body: B, direction: Direction) -> Rewritten<B>
     where
         B: HttpBody<Data = Bytes, Error = BoxError> + Unpin,
     {
-        if body.is_end_stream() {
-            return Ahead::nothing(body).into();
-        }
-        let Some((format, coding)) = headers::rewritable(headers) else { return Ahead::nothing(body).into() };
+        let Some((format, coding)) = seen.filter(|_| !body.is_end_stream()) else { return Ahead::nothing(body).into() };
         let small = body.size_hint().exact().is_some_and(|length| length <= AHEAD as u64);
         let mut ahead = match coding {
             // Nothing of it waits for the rest.
@@ -164,7 +166,7 @@ impl<A: Addresses> Links<'_, A> {
     fn whole(&self, plain: &[u8], format: Format, direction: Direction) -> Whole {
         let worth_it = match direction {
             Direction::Answer => self.homes.occur(plain),
-            Direction::Request => Starts::new(plain, 0).next(0).is_some(),
+            Direction::Request => Starts::new(plain).next(0).is_some(),
         };
         let rewriter = if worth_it { self.rewriter(format, direction) } else { None };
         let Some(mut rewriter) = rewriter else { return Whole::Same };

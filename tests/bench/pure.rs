@@ -28,7 +28,7 @@ use soproxy::proxy::{headers, target};
 use soproxy::sandbox::demo;
 use soproxy::superoffice::jwt::{self, Expected};
 use soproxy::superoffice::keys::VerificationKeys;
-use soproxy::superoffice::origin::BaseUrl;
+use soproxy::superoffice::origin::{BaseUrl, UpstreamHosts};
 use soproxy::superoffice::signing::SigningKey;
 use soproxy::superoffice::{CLAIM_PREFIX, ContextId, SystemUserToken, soap};
 use soproxy::ticket::Ticket;

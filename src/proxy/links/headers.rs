@@ -1,22 +1,26 @@
 //! Links in headers, and what headers say about whether a body may be rewritten.
 
 use http::header::{
-    ACCEPT_ENCODING, ACCEPT_RANGES, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderMap,
-    HeaderName, HeaderValue,
+    ACCEPT_ENCODING, ACCEPT_RANGES, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_LOCATION, CONTENT_RANGE, CONTENT_TYPE,
+    HeaderMap, HeaderName, HeaderValue, LINK, LOCATION,
 };
 
 use super::coding::Coding;
 use super::find::{Start, Starts, Step, Text};
 use super::homes::Homes;
 
+const ODATA_ENTITY_ID: HeaderName = HeaderName::from_static("odata-entityid");
+
 /// Rewrites `Location` and its like. `ours` is asked for only if a header points to one of theirs.
 pub(super) fn rewrite(headers: &mut HeaderMap, homes: &Homes, mut ours: impl FnMut() -> Option<String>) {
     for (name, value) in headers.iter_mut() {
         let url = |url: &str| home(url, homes).and_then(|target| target.at(&ours()?));
-        let changed = match name.as_str() {
-            "location" | "content-location" | "odata-entityid" => value.to_str().ok().and_then(url),
-            "link" => value.to_str().ok().and_then(|links| in_brackets(links, url)),
-            _ => None,
+        let changed = if *name == LOCATION || *name == CONTENT_LOCATION || *name == ODATA_ENTITY_ID {
+            value.to_str().ok().and_then(url)
+        } else if *name == LINK {
+            value.to_str().ok().and_then(|links| in_brackets(links, url))
+        } else {
+            None
         };
         if let Some(changed) = changed.and_then(|changed| HeaderValue::try_from(changed).ok()) {
             *value = changed;
@@ -60,7 +64,7 @@ fn home<'a>(url: &'a str, homes: &Homes) -> Option<Target<'a>> {
             _ => None,
         };
     }
-    Starts::new(text.bytes, 0).next(0).filter(|start| start.at == 0 && !start.escaped).and_then(absolute)
+    Starts::new(text.bytes).next(0).filter(|start| start.at == 0 && !start.escaped).and_then(absolute)
 }
 
 /// `Link`: the references in `<…>`, but for those in quotes.
@@ -97,30 +101,41 @@ pub(super) enum Format {
     Xml,
 }
 
-/// Format and coding of a body that may be rewritten. A file, or a part of something, is none.
-pub(super) fn rewritable(headers: &HeaderMap) -> Option<(Format, Coding)> {
-    let format = format(only(headers, CONTENT_TYPE)?)?;
-    let coding = match only(headers, CONTENT_ENCODING) {
-        Some(coding) => Coding::named(coding.trim_ascii())?,
-        None if headers.contains_key(CONTENT_ENCODING) => return None,
-        None => Coding::Identity,
-    };
-    let file = |value: &HeaderValue| {
-        let kind = value.as_bytes().split(|&byte| byte == b';').next().unwrap_or_default();
-        kind.trim_ascii().eq_ignore_ascii_case(b"attachment")
-    };
-    let touched = headers.contains_key(CONTENT_RANGE) || headers.get_all(CONTENT_DISPOSITION).iter().any(file);
-    (!touched).then_some((format, coding))
+/// What matters here about a head, seen in one pass: most heads have nothing to be rewritten.
+pub(super) struct Seen {
+    /// Whether there is a header that may hold links.
+    pub(super) links: bool,
+    /// Format and coding of the body, if it may be rewritten. A file, or a part of something, may not.
+    pub(super) body: Option<(Format, Coding)>,
 }
 
-/// The value of a header that is there once.
-fn only(headers: &HeaderMap, name: HeaderName) -> Option<&[u8]> {
-    let mut values = headers.get_all(name).iter();
-    let only = values.next()?;
-    values.next().is_none().then_some(only.as_bytes())
+pub(super) fn look(headers: &HeaderMap) -> Seen {
+    let (mut content_type, mut coding) = (None, None);
+    let (mut links, mut untouched) = (false, false);
+    for (name, value) in headers {
+        if *name == CONTENT_TYPE {
+            untouched |= content_type.replace(value).is_some();
+        } else if *name == CONTENT_ENCODING {
+            untouched |= coding.replace(value).is_some();
+        } else if *name == CONTENT_DISPOSITION {
+            let kind = value.as_bytes().split(|&byte| byte == b';').next().unwrap_or_default();
+            untouched |= kind.trim_ascii().eq_ignore_ascii_case(b"attachment");
+        } else if *name == CONTENT_RANGE {
+            untouched = true;
+        } else {
+            links |= *name == LOCATION || *name == CONTENT_LOCATION || *name == LINK || *name == ODATA_ENTITY_ID;
+        }
+    }
+    let format = content_type.filter(|_| !untouched).and_then(|value| format(value.as_bytes()));
+    let coding = coding.map_or(Some(Coding::Identity), |coding| Coding::named(coding.as_bytes().trim_ascii()));
+    Seen { links, body: format.zip(coding) }
 }
 
 fn format(content_type: &[u8]) -> Option<Format> {
+    // How SuperOffice says it.
+    if content_type == b"application/json; charset=utf-8" {
+        return Some(Format::Json);
+    }
     let mut parts = content_type.split(|&byte| byte == b';').map(<[u8]>::trim_ascii);
     let essence = parts.next()?;
     let (kind, name) = essence.split_at(essence.iter().position(|&byte| byte == b'/')?);

@@ -104,7 +104,7 @@ impl Homes {
 
     /// Whether any of them stands in the text, in any spelling.
     pub(super) fn occur(&self, text: &[u8]) -> bool {
-        let (mut starts, text) = (Starts::new(text, 0), Text { bytes: text, last: true });
+        let (mut starts, text) = (Starts::new(text), Text { bytes: text, last: true });
         while let Some(start) = starts.next(0) {
             if matches!(self.any(text, start), Step::Yes(_)) {
                 return true;
@@ -116,6 +116,11 @@ impl Homes {
     /// The current one as SuperOffice writes it.
     pub(super) fn canonical(&self, escaped: bool) -> &str {
         &self.current().canonical[usize::from(escaped)]
+    }
+
+    /// The same without scheme and slashes.
+    pub(super) fn address(&self) -> &str {
+        &self.canonical(false)[self.scheme().len() + 3..]
     }
 
     /// Its path.

@@ -30,7 +30,7 @@ struct Scan<'a> {
 
 impl<'a> Scan<'a> {
     fn new(rule: &'a Rule, bytes: &'a [u8], last: bool) -> Scan<'a> {
-        Scan { rule, text: Text { bytes, last }, starts: Starts::new(bytes, 0), from: 0 }
+        Scan { rule, text: Text { bytes, last }, starts: Starts::new(bytes), from: 0 }
     }
 
     fn next(&mut self) -> Found {

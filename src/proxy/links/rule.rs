@@ -18,10 +18,10 @@ pub(super) struct Rule {
 
 enum Direction {
     /// Any spelling of theirs to ours.
-    Known { ours: [String; 2] },
+    Known { ours: String },
     /// Theirs to ours, so that `Back` gives the very same again: only what is spelled as the current home spells it becomes
     /// ours alone. All others keep their spelling behind a marker.
-    All { ours: [String; 2], longer: Vec<String>, hosts: UpstreamHosts },
+    All { ours: String, longer: Vec<String>, hosts: UpstreamHosts },
     /// Ours, by any name, to theirs.
     Back { ours: Vec<Ours>, hosts: UpstreamHosts },
 }
@@ -43,7 +43,7 @@ pub(super) struct Hit {
 
 impl Rule {
     pub(super) fn known(homes: Arc<Homes>, ours: String) -> Rule {
-        Rule { homes, direction: Direction::Known { ours: both(ours) } }
+        Rule { homes, direction: Direction::Known { ours } }
     }
 
     pub(super) fn all(homes: Arc<Homes>, ours: String, aliases: &[String], hosts: UpstreamHosts) -> Rule {
@@ -52,7 +52,7 @@ impl Rule {
             alias.as_bytes()[..ours.len()].eq_ignore_ascii_case(ours.as_bytes()).then(|| longer.to_owned())
         };
         let longer = aliases.iter().filter_map(longer).collect();
-        Rule { homes, direction: Direction::All { ours: both(ours), longer, hosts } }
+        Rule { homes, direction: Direction::All { ours, longer, hosts } }
     }
 
     pub(super) fn back(homes: Arc<Homes>, ours: String, aliases: Vec<String>, hosts: UpstreamHosts) -> Rule {
@@ -101,25 +101,26 @@ impl Rule {
 
     /// What takes its place.
     pub(super) fn write(&self, text: &[u8], hit: Hit, out: &mut Vec<u8>) {
-        let escaped = usize::from(hit.start.escaped);
-        let kept = hit.kept.map(|kept| &text[kept..hit.end]);
-        match (&self.direction, kept) {
-            (Direction::Known { ours } | Direction::All { ours, .. }, None) => out.extend_from_slice(ours[escaped].as_bytes()),
-            (Direction::Known { ours } | Direction::All { ours, .. }, Some(kept)) => {
-                let marker = [MARKER, r"\/~"][escaped];
-                [ours[escaped].as_bytes(), marker.as_bytes(), kept].iter().for_each(|part| out.extend_from_slice(part));
+        let escaped = hit.start.escaped;
+        let mut put =
+            |url: &str| if escaped { out.extend_from_slice(escape(url).as_bytes()) } else { out.extend_from_slice(url.as_bytes()) };
+        match &self.direction {
+            Direction::Known { ours } | Direction::All { ours, .. } => {
+                put(ours);
+                if hit.kept.is_some() {
+                    put(MARKER);
+                }
             }
-            (Direction::Back { .. }, None) => out.extend_from_slice(self.homes.canonical(hit.start.escaped).as_bytes()),
-            (Direction::Back { .. }, Some(kept)) => {
-                let slashes = ["://", r":\/\/"][escaped];
-                [self.homes.scheme().as_bytes(), slashes.as_bytes(), kept].iter().for_each(|part| out.extend_from_slice(part));
+            Direction::Back { .. } => {
+                put(self.homes.scheme());
+                put("://");
+                if hit.kept.is_none() {
+                    put(self.homes.address());
+                }
             }
         }
+        if let Some(kept) = hit.kept {
+            out.extend_from_slice(&text[kept..hit.end]);
+        }
     }
-}
-
-/// The same as it is and with escaped slashes.
-fn both(url: String) -> [String; 2] {
-    let escaped = escape(&url);
-    [url, escaped]
 }
