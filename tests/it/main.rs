@@ -30,6 +30,7 @@ mod pool;
 mod scale;
 mod secure;
 mod smuggling;
+mod state_push;
 mod streaming;
 mod tenant_state;
 mod tickets;

@@ -1,6 +1,7 @@
 //! A tenant's state: how long it is believed, how often it is fetched, and what callers get while the tenant does not run.
 
 mod moves;
+mod told;
 
 use std::sync::Arc;
 use std::time::Duration;
