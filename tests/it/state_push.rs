@@ -288,6 +288,16 @@ async fn the_listener_serves_nothing_else() {
     assert_eq!(bench.states(), 1);
 }
 
+/// None of the keys that verify them is known yet: one fetch of these serves all.
+#[tokio::test]
+async fn genuine_ones_at_once_are_all_believed_from_a_cold_start() {
+    let bench = quick().set("renewal.prefetch", "false").start().await;
+    let (good, bad) =
+        tokio::join!(notify(&bench, Change::Move, PushToken::Ok, 20), notify(&bench, Change::Move, PushToken::Forged, 20));
+    assert_eq!((good, bad), (vec![200; 20], vec![403; 20]));
+    assert!(bench.sandbox.control().counters().jwks <= 2);
+}
+
 #[tokio::test]
 async fn it_is_off_unless_it_is_configured() {
     let bench = Bench::start().await;
