@@ -292,8 +292,7 @@ async fn the_listener_serves_nothing_else() {
 #[tokio::test]
 async fn genuine_ones_at_once_are_all_believed_from_a_cold_start() {
     let bench = quick().set("renewal.prefetch", "false").start().await;
-    let (good, bad) =
-        tokio::join!(notify(&bench, Change::Move, PushToken::Ok, 20), notify(&bench, Change::Move, PushToken::Forged, 20));
+    let (good, bad) = tokio::join!(notify(&bench, Change::Move, PushToken::Ok, 20), notify(&bench, Change::Move, PushToken::Forged, 20));
     assert_eq!((good, bad), (vec![200; 20], vec![403; 20]));
     assert!(bench.sandbox.control().counters().jwks <= 2);
 }
