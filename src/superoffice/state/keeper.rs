@@ -164,7 +164,7 @@ struct Slot {
     standing: ArcSwap<Standing>,
     /// Since the last fetch.
     used: AtomicBool,
-    /// The place is doubted; the same as in `progress`, for those who only look.
+    /// The place is doubted, and all wait for news; the same as in `progress`, for those who only look.
     doubted: AtomicBool,
     progress: Mutex<Progress>,
     wake: Notify,
@@ -199,6 +199,14 @@ enum Task {
     Running(AbortHandle),
     /// The tenant is gone from the configuration.
     Removed,
+}
+
+impl Progress {
+    /// Whether a doubt is a reason for all requests to wait. Not while the endpoint is down: then the last place goes on, and
+    /// only those wait who were told that it is wrong.
+    fn holds_all(&self) -> bool {
+        self.doubted.is_some() && self.failures == 0
+    }
 }
 
 /// Who wants to know.
@@ -308,10 +316,12 @@ impl Keeper {
         if slot.standing.load().base.as_ref() != Some(base) {
             return Misdirected::Asking;
         }
-        let stands = progress.stuck.as_ref() == Some(base);
+        // Once the state has contradicted such an answer, nobody waits to hear the same again: only if it can be asked at once.
+        let asked_lately = || progress.last.is_some_and(|last| slot.shared.clock.now().since(last) < slot.shared.pace.min);
+        let stands = progress.stuck.as_ref() == Some(base) && (progress.in_flight.is_some() || asked_lately());
         if !stands && progress.doubted.is_none() {
             progress.doubted = Some((base.clone(), progress.attempts));
-            slot.doubted.store(true, Ordering::Relaxed);
+            slot.doubted.store(progress.holds_all(), Ordering::Relaxed);
             tracing::info!(tenant = slot.tenant, upstream = %base.authority(), "upstream answered 421: asking where the tenant lives");
         }
         drop(progress);
@@ -456,7 +466,7 @@ impl Slot {
     /// How long a request should wait for news.
     fn worth_waiting(&self, progress: &Progress, standing: &Standing, now: Moment) -> Option<(Duration, Asked)> {
         let patience = self.shared.patience;
-        if progress.doubted.is_some() {
+        if progress.holds_all() {
             return Some((patience, Asked::Hint));
         }
         if standing.is_fresh(now) && (standing.tells_enough(now) || standing.state.is_some()) {
@@ -606,10 +616,10 @@ impl Slot {
             } else {
                 progress.stuck = same.then_some(doubted);
             }
-        } else if progress.asked < Asked::Hint {
+        } else if moved.is_some() {
             progress.stuck = None;
         }
-        self.doubted.store(progress.doubted.is_some(), Ordering::Relaxed);
+        self.doubted.store(progress.holds_all(), Ordering::Relaxed);
         self.tell(&before, &state, outage.as_ref(), moved.as_ref(), base.as_ref());
         let resumed = before.outage.is_some() && outage.is_none();
         let state = Some(Arc::new(state));
