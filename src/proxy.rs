@@ -221,19 +221,6 @@ impl Proxy {
         if mode != Mode::Off {
             links::accept_encoding(&mut parts.headers);
         }
-        let (max_body, replay_limit) = (self.settings.max_body, self.settings.replay_limit);
-        let admitted = match mode {
-            Mode::All if !body.is_end_stream() => match Box::pin(way_home.back(&standing, &mut parts.headers, body)).await {
-                Ok(rewritten) => body::admit(rewritten, max_body, replay_limit),
-                Err(body) => body::admit(body, max_body, replay_limit),
-            },
-            _ => body::admit(body, max_body, replay_limit),
-        };
-        let Admitted { body, replay, overrun } = admitted?;
-        let first = Some((std::mem::take(&mut parts.headers), std::mem::take(&mut parts.extensions)));
-        let rest = matched.rest;
-        let mut outgoing = Outgoing { tenant, route, rest, parts: &parts, first, kept: Kept::default(), upgrade: upgrade.is_some() };
-        let mut twice = Twice::new(replay, &self.common.metrics);
         let mut ticket = match tenant.tickets.ready(sent) {
             Some(ticket) => ticket,
             None => {
@@ -248,6 +235,20 @@ impl Proxy {
                 ticket
             }
         };
+        // Only now it is known where the tenant lives, whoever told it: links in the body shall be SuperOffice's again.
+        let (max_body, replay_limit) = (self.settings.max_body, self.settings.replay_limit);
+        let admitted = match mode {
+            Mode::All if !body.is_end_stream() => match Box::pin(way_home.back(&standing, &mut parts.headers, body)).await {
+                Ok(rewritten) => body::admit(rewritten, max_body, replay_limit),
+                Err(body) => body::admit(body, max_body, replay_limit),
+            },
+            _ => body::admit(body, max_body, replay_limit),
+        };
+        let Admitted { body, replay, overrun } = admitted?;
+        let first = Some((std::mem::take(&mut parts.headers), std::mem::take(&mut parts.extensions)));
+        let rest = matched.rest;
+        let mut outgoing = Outgoing { tenant, route, rest, parts: &parts, first, kept: Kept::default(), upgrade: upgrade.is_some() };
+        let mut twice = Twice::new(replay, &self.common.metrics);
         let mut body = body;
         let response = loop {
             let Some(base) = &standing.base else { return Err(unknown_address(tenant, &standing, record)) };
