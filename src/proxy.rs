@@ -312,7 +312,10 @@ impl Proxy {
                 }
             }
         };
-        Ok(way_home.home(&standing, &parts.method, response).await)
+        match mode.look(response.headers()) {
+            Some(seen) => Ok(Box::pin(way_home.home(seen, &standing, &parts.method, response)).await),
+            None => Ok(response),
+        }
     }
 
     /// Whether this request may be answered by us at all; and the tenant that its host names.
