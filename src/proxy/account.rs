@@ -75,8 +75,8 @@ impl Drop for Account {
 pub(super) enum Payload {
     Own(Body),
     Upstream(Answer),
-    /// The same with its links brought home.
-    Rewritten(Rewritten<Answer>),
+    /// The same with its links brought home. Boxed, so that the others are not moved about with the room that it takes.
+    Rewritten(Box<Rewritten<Answer>>),
     /// It broke off; what by is told next.
     Broken(Option<BoxError>),
     /// What follows is no body.
