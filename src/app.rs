@@ -33,6 +33,12 @@ use crate::upstream::tls::TlsError;
 /// "auto" fetches all tickets at start when there are at most this many tenants.
 const PREFETCH_AT_MOST: usize = 100;
 
+/// Strangers can reach the listener for notifications: they must not take all file descriptors of the process.
+const PUSH_CONNECTIONS: usize = 100;
+
+/// SuperOffice says one thing and goes.
+const PUSH_IDLE: Duration = Duration::from_secs(10);
+
 /// Why the proxy cannot start, or a new configuration cannot be applied.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -179,7 +185,8 @@ impl App {
         let limits = self.config.limits.clone();
         let admin_stop = Stop::default();
         let admin = tokio::spawn(server::serve(self.admin_listeners, limits.clone(), None, self.admin, admin_stop.clone()));
-        let push = tokio::spawn(server::serve(self.push_listeners, limits.clone(), None, self.push, self.stop.clone()));
+        let few = server::Limits { max_connections: limits.max_connections.min(PUSH_CONNECTIONS), idle: PUSH_IDLE, ..limits.clone() };
+        let push = tokio::spawn(server::serve(self.push_listeners, few, None, self.push, self.stop.clone()));
         let deadline = tokio::spawn({
             let (stop, grace) = (self.stop.clone(), self.config.grace);
             async move {
