@@ -263,15 +263,15 @@ impl Wired {
             Prefetch::Always => true,
             Prefetch::Never => false,
         };
-        // Everything that can fail comes first, so that a failure starts nothing.
-        let mut ready = Vec::with_capacity(self.config.tenants.len());
+        // Everything that can fail comes first, so that a failure starts nothing, and changes nothing for those who are kept.
+        for tenant in &self.config.tenants {
+            backplane::fit(&self.config, tenant)?;
+        }
+        let (mut tenants, mut taken_over) = (Vec::with_capacity(self.config.tenants.len()), 0);
         for tenant in &self.config.tenants {
             let kept = before.and_then(|before| before.tenant_like(tenant));
             let keeper = kept.map(|kept| kept.keeper.clone());
-            ready.push((tenant, kept, self.backplane.tenant(&self.config, tenant, keeper, prefetch)?));
-        }
-        let (mut tenants, mut taken_over) = (Vec::with_capacity(ready.len()), 0);
-        for (tenant, kept, Wiring { login, keeper, app_token }) in ready {
+            let Wiring { login, keeper, app_token } = self.backplane.tenant(&self.config, tenant, keeper, prefetch)?;
             let login = Arc::new(login);
             let tickets = match kept {
                 Some(kept) => {
