@@ -1,6 +1,7 @@
 //! The keeper against a scripted source and a hand-moved clock: no sockets, no sleeps but for real waits of a moment.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
 
 use super::*;
 use crate::clock::Hand;
