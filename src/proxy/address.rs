@@ -1,7 +1,7 @@
 //! How callers address us: what a tenant's own URLs begin with for this caller, and what else they may begin with.
 //!
 //! Links in answers are made to begin with [`Address::ours`], so that a client that follows one stays here; links in request
-//! bodies are recognised by it and by [`Address::aliases`].
+//! bodies are recognised by it and by its aliases.
 
 mod network;
 
@@ -140,35 +140,46 @@ impl Address<'_> {
         ours
     }
 
-    /// What else they may begin with, the longest first; they mean the same without regard to case. An origin alone is among
-    /// them where `/api` behind it is the tenant's, and is its address only before `/api` and the like.
+    /// Whether other things than the tenant may live there, so that it is the tenant's only before `/api` and the like.
+    pub fn is_shared(&self) -> bool {
+        self.segment().is_none() && self.way != Way::Host
+    }
+
+    /// What else they may begin with; they mean the same without regard to case.
     pub fn aliases(&self) -> Vec<String> {
         let (tenant, port) = (self.tenant, self.local.port());
-        let at = |host: &str| format!("http://{host}:{port}");
-        let own = SocketAddr::new(self.local.ip().to_canonical(), port);
-        let mut origins = vec![self.origin(), at("localhost"), at("127.0.0.1"), at("[::1]"), format!("http://{own}")];
-        let mut named = vec![at(&format!("{tenant}.localhost"))];
+        let mut named = vec![format!("http://{tenant}.localhost:{port}")];
         for host in &self.front.hosts {
-            let without_port = ["http", "https"].map(|scheme| format!("{scheme}://{host}"));
-            origins.extend(without_port.into_iter().chain([at(host)]));
-            let without_port = ["http", "https"].map(|scheme| format!("{scheme}://{tenant}.{host}"));
-            named.extend(without_port.into_iter().chain([at(&format!("{tenant}.{host}"))]));
+            named.extend(at_host(&format!("{tenant}.{host}"), port));
         }
-        if port == 80 {
-            let bare =
-                |all: &[String]| -> Vec<String> { all.iter().filter_map(|one| one.strip_suffix(":80")).map(str::to_owned).collect() };
-            origins.extend(bare(&origins));
-            named.extend(bare(&named));
-        }
-        origins.extend(self.door.public_url.iter().chain(&self.front.public_url).map(ToString::to_string));
-        let is_default = self.front.default_tenant.as_deref().is_some_and(|name| name.eq_ignore_ascii_case(tenant));
-        let alone = self.door.tenant.is_some() || is_default || self.way == Way::Host;
+        without_80(&mut named, port);
         let below = |origin: &String| format!("{origin}/{tenant}");
-        let mut all: Vec<String> = origins.iter().map(below).chain(named.iter().map(below)).collect();
-        all.extend(named);
-        if alone {
-            all.extend(origins);
+        let all: Vec<String> = self.origins().iter().map(below).chain(named.iter().map(below)).collect();
+        self.others(all.into_iter().chain(named).collect())
+    }
+
+    /// And those that are the tenant's only before `/api` and the like, because it is the default or the listener's own.
+    pub fn shared_aliases(&self) -> Vec<String> {
+        let is_default = self.front.default_tenant.as_deref().is_some_and(|name| name.eq_ignore_ascii_case(self.tenant));
+        if self.door.tenant.is_some() || is_default { self.others(self.origins()) } else { Vec::new() }
+    }
+
+    /// By which any tenant is reached.
+    fn origins(&self) -> Vec<String> {
+        let port = self.local.port();
+        let own = SocketAddr::new(self.local.ip().to_canonical(), port);
+        let local = ["localhost", "127.0.0.1", "[::1]"].map(|host| format!("http://{host}:{port}"));
+        let mut origins: Vec<String> = local.into_iter().chain([self.origin(), format!("http://{own}")]).collect();
+        for host in &self.front.hosts {
+            origins.extend(at_host(host, port));
         }
+        without_80(&mut origins, port);
+        origins.extend(self.door.public_url.iter().chain(&self.front.public_url).map(ToString::to_string));
+        origins
+    }
+
+    /// In small letters, the longest first, each once, without ours.
+    fn others(&self, mut all: Vec<String>) -> Vec<String> {
         let ours = self.ours();
         all.iter_mut().for_each(|alias| alias.make_ascii_lowercase());
         all.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
@@ -210,6 +221,19 @@ impl Address<'_> {
             Way::Host => (self.door.public_url.is_some() || self.front.public_url.is_some()).then_some(self.tenant),
             Way::Listener | Way::Default => None,
         }
+    }
+}
+
+/// At our port, or where a proxy before us listens.
+fn at_host(host: &str, port: u16) -> [String; 3] {
+    [format!("http://{host}"), format!("https://{host}"), format!("http://{host}:{port}")]
+}
+
+/// Adds what needs no port.
+fn without_80(all: &mut Vec<String>, port: u16) {
+    if port == 80 {
+        let bare: Vec<String> = all.iter().filter_map(|one| one.strip_suffix(":80")).map(str::to_owned).collect();
+        all.extend(bare);
     }
 }
 
