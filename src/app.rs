@@ -337,11 +337,12 @@ impl Wired {
 /// Binds `[listen]` and behind it `[[listeners]]`: each listener with its door.
 async fn bind(config: &Config) -> io::Result<(Vec<TcpListener>, Arc<[Door]>)> {
     let mut listeners = server::bind(&config.listen.addresses).await?;
-    let mut doors = vec![Door::default(); listeners.len()];
+    let at = |door: &Door, listener: &TcpListener| Door { address: listener.local_addr().ok(), ..door.clone() };
+    let mut doors: Vec<Door> = listeners.iter().map(|listener| at(&Door::default(), listener)).collect();
     for bound in &config.listeners {
         let more = server::bind(&bound.addresses).await?;
-        let door = Door { tenant: Some(bound.tenant.as_str().into()), public_url: bound.public_url.clone() };
-        doors.extend(std::iter::repeat_n(door, more.len()));
+        let door = Door { tenant: Some(bound.tenant.as_str().into()), public_url: bound.public_url.clone(), address: None };
+        doors.extend(more.iter().map(|listener| at(&door, listener)));
         listeners.extend(more);
     }
     Ok((listeners, doors.into()))

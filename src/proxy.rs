@@ -6,6 +6,7 @@
 mod account;
 pub mod address;
 pub mod body;
+mod caller;
 pub mod error;
 pub mod headers;
 mod homeward;
@@ -22,7 +23,7 @@ use std::time::Duration;
 
 use http::header::{CONNECTION, EXPECT, UPGRADE};
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
 use http_body::Body as HttpBody;
 use tokio_util::sync::CancellationToken;
 
@@ -30,6 +31,7 @@ use self::account::{Account, Payload};
 pub use self::account::{InFlight, Recorded};
 use self::address::Front;
 use self::body::Admitted;
+use self::caller::{both, forwarded, request_id};
 use self::error::ProxyError;
 use self::headers::REQUEST_ID;
 pub use self::homeward::KnownHomes;
@@ -383,11 +385,6 @@ impl Proxy {
     }
 }
 
-/// The part of a connection's ends that says how we were addressed.
-fn both(ends: Ends) -> address::Ends {
-    address::Ends { peer: ends.peer, local: ends.local, listener: ends.listener }
-}
-
 /// Upstream's answer as the caller gets it.
 fn answer(mut response: Response<Answer>) -> Response<Payload> {
     let version = response.version();
@@ -428,34 +425,4 @@ fn unknown_address(tenant: &Tenant, standing: &Standing, record: &mut AccessReco
 fn without_ticket(unavailable: Unavailable, record: &mut AccessRecord) -> ProxyError {
     record.cause = Some(unavailable.failure.log);
     ProxyError::TicketUnavailable { reason: unavailable.failure.wire, retry_after: unavailable.retry_after }
-}
-
-/// The caller's own `X-Request-Id` when it is short and plain, else a new one.
-fn request_id(headers: &HeaderMap) -> HeaderValue {
-    let plain = |id: &&HeaderValue| {
-        let id = id.as_bytes();
-        !id.is_empty() && id.len() <= 64 && id.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'-' || *byte == b'_')
-    };
-    let fresh = || {
-        let mut digits = [0; 16];
-        let number: u64 = rand::random();
-        for (at, digit) in digits.iter_mut().enumerate() {
-            *digit = b"0123456789abcdef"[(number >> (4 * at)) as usize & 15];
-        }
-        HeaderValue::from_bytes(&digits).unwrap_or(HeaderValue::from_static("-"))
-    };
-    headers.get(REQUEST_ID).filter(plain).cloned().unwrap_or_else(fresh)
-}
-
-/// `X-Forwarded-For`, `-Proto` and `-Host` of our own.
-fn forwarded(parts: &Parts, ends: Ends) -> Vec<(HeaderName, HeaderValue)> {
-    let mut lines = vec![(HeaderName::from_static("x-forwarded-proto"), HeaderValue::from_static("http"))];
-    if let Ok(peer) = HeaderValue::from_str(&ends.peer.ip().to_canonical().to_string()) {
-        lines.push((HeaderName::from_static("x-forwarded-for"), peer));
-    }
-    let authority = parts.uri.authority().and_then(|authority| HeaderValue::from_str(authority.as_str()).ok());
-    if let Some(host) = authority.or_else(|| parts.headers.get(http::header::HOST).cloned()) {
-        lines.push((HeaderName::from_static("x-forwarded-host"), host));
-    }
-    lines
 }

@@ -24,6 +24,15 @@ pub struct Door {
     pub tenant: Option<Arc<str>>,
     /// Its own `public_url`.
     pub public_url: Option<BaseUrl>,
+    /// Where it is bound.
+    pub address: Option<SocketAddr>,
+}
+
+impl Door {
+    /// Whether this tenant is reached through it.
+    fn leads_to(&self, tenant: &str) -> bool {
+        self.tenant.as_deref().is_none_or(|name| name.eq_ignore_ascii_case(tenant))
+    }
 }
 
 /// What is said about our addresses, for all listeners.
@@ -52,7 +61,7 @@ pub struct Ends {
     pub listener: usize,
 }
 
-static PLAIN: Door = Door { tenant: None, public_url: None };
+static PLAIN: Door = Door { tenant: None, public_url: None, address: None };
 
 impl Front {
     /// The door of a listener.
@@ -145,47 +154,67 @@ impl Address<'_> {
         self.segment().is_none() && self.way != Way::Host
     }
 
-    /// What else they may begin with; they mean the same without regard to case.
+    /// What else they may begin with, at any listener; they mean the same without regard to case.
     pub fn aliases(&self) -> Vec<String> {
-        let (tenant, port) = (self.tenant, self.local.port());
-        let mut named = vec![format!("http://{tenant}.localhost:{port}")];
-        for host in &self.front.hosts {
-            named.extend(at_host(&format!("{tenant}.{host}"), port));
-        }
-        without_80(&mut named, port);
-        let below = |origin: &String| format!("{origin}/{tenant}");
-        let all: Vec<String> = self.origins().iter().map(below).chain(named.iter().map(below)).collect();
-        self.others(all.into_iter().chain(named).collect())
+        self.others().0
     }
 
-    /// And those that are the tenant's only before `/api` and the like, because it is the default or the listener's own.
+    /// And the origins that are the tenant's only before `/api` and the like, because it is the default or the listener's own.
     pub fn shared_aliases(&self) -> Vec<String> {
+        self.others().1
+    }
+
+    /// Both, the longest first.
+    fn others(&self) -> (Vec<String>, Vec<String>) {
         let is_default = self.front.default_tenant.as_deref().is_some_and(|name| name.eq_ignore_ascii_case(self.tenant));
-        if self.door.tenant.is_some() || is_default { self.others(self.origins()) } else { Vec::new() }
-    }
-
-    /// By which any tenant is reached.
-    fn origins(&self) -> Vec<String> {
-        let port = self.local.port();
-        let own = SocketAddr::new(self.local.ip().to_canonical(), port);
-        let local = ["localhost", "127.0.0.1", "[::1]"].map(|host| format!("http://{host}:{port}"));
-        let mut origins: Vec<String> = local.into_iter().chain([self.origin(), format!("http://{own}")]).collect();
-        for host in &self.front.hosts {
-            origins.extend(at_host(host, port));
+        let alone = |door: &Door| door.tenant.is_some() || is_default;
+        let public = self.door.public_url.iter().chain(&self.front.public_url).map(ToString::to_string);
+        let mut others = (Vec::new(), Vec::new());
+        self.names_at(self.local, public.chain([self.origin()]), alone(self.door), &mut others);
+        for door in self.front.doors.iter().filter(|door| door.leads_to(self.tenant)) {
+            if let Some(address) = door.address {
+                self.names_at(address, door.public_url.iter().map(ToString::to_string), alone(door), &mut others);
+            }
         }
-        without_80(&mut origins, port);
-        origins.extend(self.door.public_url.iter().chain(&self.front.public_url).map(ToString::to_string));
-        origins
+        let ours = self.ours();
+        for all in [&mut others.0, &mut others.1] {
+            all.iter_mut().for_each(|alias| alias.make_ascii_lowercase());
+            all.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
+            all.dedup();
+            all.retain(|alias| !alias.eq_ignore_ascii_case(&ours));
+        }
+        others
     }
 
-    /// In small letters, the longest first, each once, without ours.
-    fn others(&self, mut all: Vec<String>) -> Vec<String> {
-        let ours = self.ours();
-        all.iter_mut().for_each(|alias| alias.make_ascii_lowercase());
-        all.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
-        all.dedup();
-        all.retain(|alias| !alias.eq_ignore_ascii_case(&ours));
-        all
+    /// What the tenant's URLs may begin with at one of our own addresses, which is called `more` besides; and with `alone` the
+    /// origins themselves.
+    fn names_at(&self, local: SocketAddr, more: impl Iterator<Item = String>, alone: bool, (all, shared): &mut (Vec<String>, Vec<String>)) {
+        let (tenant, port) = (self.tenant, local.port());
+        let at = |host: &str| format!("http://{host}:{port}");
+        let own = SocketAddr::new(local.ip().to_canonical(), port);
+        let mut origins = vec![at("localhost"), at("127.0.0.1"), at("[::1]"), format!("http://{own}")];
+        let mut named = vec![at(&format!("{tenant}.localhost"))];
+        // Who else is at the ports of a front before us is not known: there, only what names the tenant is ours.
+        let mut fronts = Vec::new();
+        for host in &self.front.hosts {
+            origins.push(at(host));
+            fronts.extend(["http", "https"].map(|scheme| format!("{scheme}://{host}")));
+            let without_port = ["http", "https"].map(|scheme| format!("{scheme}://{tenant}.{host}"));
+            named.extend(without_port.into_iter().chain([at(&format!("{tenant}.{host}"))]));
+        }
+        if port == 80 {
+            let bare =
+                |all: &[String]| -> Vec<String> { all.iter().filter_map(|one| one.strip_suffix(":80")).map(str::to_owned).collect() };
+            origins.extend(bare(&origins));
+            named.extend(bare(&named));
+        }
+        origins.extend(more);
+        let below = |origin: &String| format!("{origin}/{tenant}");
+        all.extend(origins.iter().chain(&fronts).chain(&named).map(below));
+        all.extend(named);
+        if alone {
+            shared.extend(origins);
+        }
     }
 
     /// Scheme, host, port, and the path that a proxy before us takes away.
@@ -221,19 +250,6 @@ impl Address<'_> {
             Way::Host => (self.door.public_url.is_some() || self.front.public_url.is_some()).then_some(self.tenant),
             Way::Listener | Way::Default => None,
         }
-    }
-}
-
-/// At our port, or where a proxy before us listens.
-fn at_host(host: &str, port: u16) -> [String; 3] {
-    [format!("http://{host}"), format!("https://{host}"), format!("http://{host}:{port}")]
-}
-
-/// Adds what needs no port.
-fn without_80(all: &mut Vec<String>, port: u16) {
-    if port == 80 {
-        let bare: Vec<String> = all.iter().filter_map(|one| one.strip_suffix(":80")).map(str::to_owned).collect();
-        all.extend(bare);
     }
 }
 

@@ -83,11 +83,11 @@ impl Rule {
         if !shared {
             return Step::Yes(end);
         }
-        let follows = |path: &Box<str>| {
+        let follows = |path: &str| {
             let there = text.eat(end, path, escaped);
-            if **path == *MARKER { there } else { there.then(|at| text.boundary(at)) }
+            if path == MARKER { there } else { there.then(|at| text.boundary(at)) }
         };
-        first(&self.behind, follows).then(|_| Step::Yes(end))
+        first(self.behind.iter(), |path| follows(path)).then(|_| Step::Yes(end))
     }
 
     /// Whether what begins there is to be rewritten.
