@@ -204,7 +204,7 @@ impl Proxy {
         let listing = route == Route::Api && matches!(matched.rest, "" | "/");
         let address = self.settings.front.address(&parts, both(ends), &tenant.name, matched.way);
         let (mode, hosts) = (self.settings.rewrite_links, &self.settings.upstream_hosts);
-        let way_home = WayHome { mode, hosts, tenant, listing, address };
+        let way_home = WayHome { mode, hosts, tenant, routes: self.routes.further(), listing, address };
         body::check(&body, self.settings.max_body)?;
         let upgrade = if parts.version == Version::HTTP_11 && body.is_end_stream() { headers::upgrade(&parts.headers) } else { None };
         let forwarded = self.settings.forwarded.then(|| forwarded(&parts, ends));

@@ -1,7 +1,7 @@
 //! How callers address us: what a tenant's own URLs begin with for this caller, and what else they may begin with.
 //!
 //! Links in answers are made to begin with [`Address::ours`], so that a client that follows one stays here; links in request
-//! bodies are recognised by it and by [`Address::aliases`].
+//! bodies are recognised by it and by its aliases.
 
 mod network;
 
@@ -149,29 +149,46 @@ impl Address<'_> {
         ours
     }
 
-    /// What else they may begin with, at any listener, the longest first; they mean the same without regard to case. An origin
-    /// alone is among them where `/api` behind it is the tenant's, and is its address only before `/api` and the like.
+    /// Whether other things than the tenant may live there, so that it is the tenant's only before `/api` and the like.
+    pub fn is_shared(&self) -> bool {
+        self.segment().is_none() && self.way != Way::Host
+    }
+
+    /// What else they may begin with, at any listener; they mean the same without regard to case.
     pub fn aliases(&self) -> Vec<String> {
+        self.others().0
+    }
+
+    /// And the origins that are the tenant's only before `/api` and the like, because it is the default or the listener's own.
+    pub fn shared_aliases(&self) -> Vec<String> {
+        self.others().1
+    }
+
+    /// Both, the longest first.
+    fn others(&self) -> (Vec<String>, Vec<String>) {
         let is_default = self.front.default_tenant.as_deref().is_some_and(|name| name.eq_ignore_ascii_case(self.tenant));
         let alone = |door: &Door| door.tenant.is_some() || is_default;
         let public = self.door.public_url.iter().chain(&self.front.public_url).map(ToString::to_string);
-        let mut all = self.names_at(self.local, public.chain([self.origin()]), alone(self.door) || self.way == Way::Host);
+        let mut others = (Vec::new(), Vec::new());
+        self.names_at(self.local, public.chain([self.origin()]), alone(self.door), &mut others);
         for door in self.front.doors.iter().filter(|door| door.leads_to(self.tenant)) {
             if let Some(address) = door.address {
-                all.extend(self.names_at(address, door.public_url.iter().map(ToString::to_string), alone(door)));
+                self.names_at(address, door.public_url.iter().map(ToString::to_string), alone(door), &mut others);
             }
         }
         let ours = self.ours();
-        all.iter_mut().for_each(|alias| alias.make_ascii_lowercase());
-        all.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
-        all.dedup();
-        all.retain(|alias| !alias.eq_ignore_ascii_case(&ours));
-        all
+        for all in [&mut others.0, &mut others.1] {
+            all.iter_mut().for_each(|alias| alias.make_ascii_lowercase());
+            all.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
+            all.dedup();
+            all.retain(|alias| !alias.eq_ignore_ascii_case(&ours));
+        }
+        others
     }
 
-    /// What the tenant's URLs may begin with at one of our own addresses, which is called `more` besides. `alone`: what is
-    /// below the origin itself is the tenant's.
-    fn names_at(&self, local: SocketAddr, more: impl Iterator<Item = String>, alone: bool) -> Vec<String> {
+    /// What the tenant's URLs may begin with at one of our own addresses, which is called `more` besides; and with `alone` the
+    /// origins themselves.
+    fn names_at(&self, local: SocketAddr, more: impl Iterator<Item = String>, alone: bool, (all, shared): &mut (Vec<String>, Vec<String>)) {
         let (tenant, port) = (self.tenant, local.port());
         let at = |host: &str| format!("http://{host}:{port}");
         let own = SocketAddr::new(local.ip().to_canonical(), port);
@@ -193,12 +210,11 @@ impl Address<'_> {
         }
         origins.extend(more);
         let below = |origin: &String| format!("{origin}/{tenant}");
-        let mut all: Vec<String> = origins.iter().chain(&fronts).chain(&named).map(below).collect();
+        all.extend(origins.iter().chain(&fronts).chain(&named).map(below));
         all.extend(named);
         if alone {
-            all.extend(origins);
+            shared.extend(origins);
         }
-        all
     }
 
     /// Scheme, host, port, and the path that a proxy before us takes away.

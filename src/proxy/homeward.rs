@@ -57,6 +57,8 @@ pub(super) struct WayHome<'a> {
     pub(super) mode: Mode,
     pub(super) hosts: &'a UpstreamHosts,
     pub(super) tenant: &'a Tenant,
+    /// What is carried besides `api`.
+    pub(super) routes: &'a [Box<str>],
     /// Whether the API's listing is asked for.
     pub(super) listing: bool,
     pub(super) address: Address<'a>,
@@ -96,7 +98,7 @@ impl WayHome<'_> {
 
     fn links<'l>(&'l self, known: &'l Known) -> Links<'l, Ours<'l>> {
         let addresses = Ours { address: &self.address, bases: known.bases };
-        Links { mode: self.mode, homes: &known.homes, addresses, hosts: self.hosts, listing: self.listing }
+        Links { mode: self.mode, homes: &known.homes, addresses, hosts: self.hosts, routes: self.routes, listing: self.listing }
     }
 }
 
@@ -117,7 +119,17 @@ impl Addresses for Ours<'_> {
         self.place(self.address.ours())
     }
 
+    fn is_shared(&self) -> bool {
+        // Where the homes are bases, `/api` is part of the address.
+        !self.bases && self.address.is_shared()
+    }
+
     fn aliases(&self) -> Vec<String> {
-        self.address.aliases().into_iter().map(|alias| self.place(alias)).collect()
+        let shared = if self.bases { self.address.shared_aliases() } else { Vec::new() };
+        self.address.aliases().into_iter().chain(shared).map(|alias| self.place(alias)).collect()
+    }
+
+    fn shared_aliases(&self) -> Vec<String> {
+        if self.bases { Vec::new() } else { self.address.shared_aliases() }
     }
 }

@@ -162,18 +162,24 @@ fn every_other_address_is_an_alias() {
 #[test]
 fn where_a_tenant_is_alone_the_origin_is_an_alias() {
     let has = |called: &Called, alias: &str| called.of(|address| address.aliases().iter().any(|have| have == alias));
+    let shares = |called: &Called, alias: &str| called.of(|address| address.shared_aliases().iter().any(|have| have == alias));
     let mut bound = Called { way: Way::Listener, ..Called::by(&[("host", "localhost:8080")]) };
     bound.front.doors = [Door { tenant: Some("Cust12345".into()), public_url: url("https://C.example"), ..Door::default() }].into();
     assert!(
-        has(&bound, "http://127.0.0.1:8080")
+        shares(&bound, "http://127.0.0.1:8080")
             && has(&bound, "http://127.0.0.1:8080/cust12345")
             && has(&bound, "https://c.example/cust12345")
     );
     let mut default = Called::by(&[("host", "localhost:8080")]);
     default.front.default_tenant = Some("cust12345".to_owned());
-    assert!(has(&default, "http://localhost:8080") && has(&default, "http://[::1]:8080"));
+    assert!(shares(&default, "http://localhost:8080") && shares(&default, "http://[::1]:8080"));
+    assert!(!has(&default, "http://localhost:8080") && !default.of(|address| address.is_shared()));
+    default.way = Way::Default;
+    assert!(default.of(|address| address.is_shared()));
+    default.way = Way::Host;
+    assert!(!default.of(|address| address.is_shared()));
     default.front.default_tenant = Some("other".to_owned());
-    assert!(!has(&default, "http://localhost:8080"));
+    assert!(!shares(&default, "http://localhost:8080"));
     let eighty = Called { local: "127.0.0.1:80", ..Called::by(&[("host", "localhost")]) };
     assert!(has(&eighty, "http://localhost:80/cust12345") && has(&eighty, "http://127.0.0.1/cust12345"));
 }

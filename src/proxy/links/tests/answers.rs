@@ -115,13 +115,19 @@ async fn a_body_without_links_comes_out_as_it_came() {
         fn ours(&self) -> String {
             panic!("not needed")
         }
+        fn is_shared(&self) -> bool {
+            panic!("not needed")
+        }
         fn aliases(&self) -> Vec<String> {
+            panic!("not needed")
+        }
+        fn shared_aliases(&self) -> Vec<String> {
             panic!("not needed")
         }
     }
     let world = World::new();
     for mode in [Mode::Known, Mode::All] {
-        let links = Links { mode, homes: &world.homes, addresses: Nobody, hosts: &world.hosts, listing: false };
+        let links = Links { mode, homes: &world.homes, addresses: Nobody, hosts: &world.hosts, routes: &[], listing: false };
         let came = Bytes::from(r#"{"odata.id":"https://other.example/Cust12345","a":"https:\/\/b"}"#);
         let lines = [JSON, ("etag", "\"1\""), ("digest", "x"), ("accept-ranges", "bytes"), ("content-length", "64")];
         let response = answer(&lines, Source::of([came.clone()]).declared());
