@@ -200,7 +200,7 @@ fn the_addresses_of_other_listeners_are_aliases_too() {
         Door { public_url: url("https://c.example"), ..door(Some("Cust12345"), "10.0.0.1:8084") },
     ]
     .into();
-    let aliases = called.of(|address| address.aliases());
+    let aliases = called.of(|address| [address.aliases(), address.shared_aliases()].concat());
     let has = |alias: &str| aliases.iter().any(|have| have == alias);
     for alias in [
         "http://localhost:8082",
@@ -218,7 +218,7 @@ fn the_addresses_of_other_listeners_are_aliases_too() {
     }
     // What is at the host's other ports may be somebody else's.
     called.way = Way::Listener;
-    let aliases = called.of(|address| address.aliases());
+    let aliases = called.of(|address| [address.aliases(), address.shared_aliases()].concat());
     assert!(!aliases.iter().any(|have| have == "http://soproxy" || have == "https://soproxy"), "{aliases:#?}");
     assert!(aliases.iter().any(|have| have == "https://soproxy/cust12345"));
 }
