@@ -25,6 +25,7 @@ mod limits;
 mod login;
 mod logs;
 mod memory;
+mod moving;
 mod peer;
 mod pool;
 mod scale;
