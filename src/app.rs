@@ -33,6 +33,12 @@ use crate::upstream::tls::TlsError;
 /// "auto" fetches all tickets at start when there are at most this many tenants.
 const PREFETCH_AT_MOST: usize = 100;
 
+/// Strangers can reach the listener for notifications: they must not take all file descriptors of the process.
+const PUSH_CONNECTIONS: usize = 100;
+
+/// SuperOffice says one thing and goes.
+const PUSH_IDLE: Duration = Duration::from_secs(10);
+
 /// Why the proxy cannot start, or a new configuration cannot be applied.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -179,7 +185,8 @@ impl App {
         let limits = self.config.limits.clone();
         let admin_stop = Stop::default();
         let admin = tokio::spawn(server::serve(self.admin_listeners, limits.clone(), None, self.admin, admin_stop.clone()));
-        let push = tokio::spawn(server::serve(self.push_listeners, limits.clone(), None, self.push, self.stop.clone()));
+        let few = server::Limits { max_connections: limits.max_connections.min(PUSH_CONNECTIONS), idle: PUSH_IDLE, ..limits.clone() };
+        let push = tokio::spawn(server::serve(self.push_listeners, few, None, self.push, self.stop.clone()));
         let deadline = tokio::spawn({
             let (stop, grace) = (self.stop.clone(), self.config.grace);
             async move {
@@ -256,15 +263,15 @@ impl Wired {
             Prefetch::Always => true,
             Prefetch::Never => false,
         };
-        // Everything that can fail comes first, so that a failure starts nothing.
-        let mut ready = Vec::with_capacity(self.config.tenants.len());
+        // Everything that can fail comes first, so that a failure starts nothing, and changes nothing for those who are kept.
+        for tenant in &self.config.tenants {
+            backplane::fit(&self.config, tenant)?;
+        }
+        let (mut tenants, mut taken_over) = (Vec::with_capacity(self.config.tenants.len()), 0);
         for tenant in &self.config.tenants {
             let kept = before.and_then(|before| before.tenant_like(tenant));
             let keeper = kept.map(|kept| kept.keeper.clone());
-            ready.push((tenant, kept, self.backplane.tenant(&self.config, tenant, keeper, prefetch)?));
-        }
-        let (mut tenants, mut taken_over) = (Vec::with_capacity(ready.len()), 0);
-        for (tenant, kept, Wiring { login, keeper, app_token }) in ready {
+            let Wiring { login, keeper, app_token } = self.backplane.tenant(&self.config, tenant, keeper, prefetch)?;
             let login = Arc::new(login);
             let tickets = match kept {
                 Some(kept) => {
@@ -330,11 +337,12 @@ impl Wired {
 /// Binds `[listen]` and behind it `[[listeners]]`: each listener with its door.
 async fn bind(config: &Config) -> io::Result<(Vec<TcpListener>, Arc<[Door]>)> {
     let mut listeners = server::bind(&config.listen.addresses).await?;
-    let mut doors = vec![Door::default(); listeners.len()];
+    let at = |door: &Door, listener: &TcpListener| Door { address: listener.local_addr().ok(), ..door.clone() };
+    let mut doors: Vec<Door> = listeners.iter().map(|listener| at(&Door::default(), listener)).collect();
     for bound in &config.listeners {
         let more = server::bind(&bound.addresses).await?;
-        let door = Door { tenant: Some(bound.tenant.as_str().into()), public_url: bound.public_url.clone() };
-        doors.extend(std::iter::repeat_n(door, more.len()));
+        let door = Door { tenant: Some(bound.tenant.as_str().into()), public_url: bound.public_url.clone(), address: None };
+        doors.extend(more.iter().map(|listener| at(&door, listener)));
         listeners.extend(more);
     }
     Ok((listeners, doors.into()))

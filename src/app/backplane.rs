@@ -115,13 +115,8 @@ impl Backplane {
         kept: Option<Arc<Keeper>>,
         prefetch: bool,
     ) -> Result<Wiring, StartError> {
-        let unfit = |what: String| StartError::Tenant { tenant: tenant.name.clone(), what };
-        let hosts = &config.superoffice.upstream_hosts;
-        let api_url = tenant.api_url.clone().map(|base| hosts.allow(base)).transpose();
-        let api_url = api_url.map_err(|error| unfit(format!("api_url: {error}")))?;
-        let mut app_token = HeaderValue::from_str(tenant.client_secret.expose_secret())
-            .map_err(|_| unfit("client_secret holds characters that no header can carry".to_owned()))?;
-        app_token.set_sensitive(true);
+        let (api_url, app_token) = fit(config, tenant)?;
+        let hosts = config.superoffice.upstream_hosts.clone();
         let login = self.login(config, tenant);
         let source = Arc::new(StateEndpoint { login: login.clone(), context: tenant.context.clone() });
         let keeper = match kept {
@@ -130,7 +125,7 @@ impl Backplane {
                 keeper.ask_by(source);
                 keeper
             }
-            None => Arc::new(Keeper::start(&tenant.name, source, hosts.clone(), api_url, self.states.clone(), prefetch)),
+            None => Arc::new(Keeper::start(&tenant.name, source, hosts, api_url, self.states.clone(), prefetch)),
         };
         let login = TenantLogin::new(credentials(tenant), login, keeper.clone());
         Ok(Wiring { login, keeper, app_token })
@@ -151,6 +146,18 @@ impl Backplane {
         self.logins.push((key, login.clone()));
         login
     }
+}
+
+/// What of a tenant's settings may turn out not to fit together: its pinned address, and the value of `SO-AppToken`.
+pub(super) fn fit(config: &Config, tenant: &config::Tenant) -> Result<(Option<AllowedBase>, HeaderValue), StartError> {
+    let unfit = |what: String| StartError::Tenant { tenant: tenant.name.clone(), what };
+    let hosts = &config.superoffice.upstream_hosts;
+    let api_url = tenant.api_url.clone().map(|base| hosts.allow(base)).transpose();
+    let api_url = api_url.map_err(|error| unfit(format!("api_url: {error}")))?;
+    let mut app_token = HeaderValue::from_str(tenant.client_secret.expose_secret())
+        .map_err(|_| unfit("client_secret holds characters that no header can carry".to_owned()))?;
+    app_token.set_sensitive(true);
+    Ok((api_url, app_token))
 }
 
 fn credentials(tenant: &config::Tenant) -> Credentials {

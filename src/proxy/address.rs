@@ -24,6 +24,15 @@ pub struct Door {
     pub tenant: Option<Arc<str>>,
     /// Its own `public_url`.
     pub public_url: Option<BaseUrl>,
+    /// Where it is bound.
+    pub address: Option<SocketAddr>,
+}
+
+impl Door {
+    /// Whether this tenant is reached through it.
+    fn leads_to(&self, tenant: &str) -> bool {
+        self.tenant.as_deref().is_none_or(|name| name.eq_ignore_ascii_case(tenant))
+    }
 }
 
 /// What is said about our addresses, for all listeners.
@@ -52,7 +61,7 @@ pub struct Ends {
     pub listener: usize,
 }
 
-static PLAIN: Door = Door { tenant: None, public_url: None };
+static PLAIN: Door = Door { tenant: None, public_url: None, address: None };
 
 impl Front {
     /// The door of a listener.
@@ -140,17 +149,39 @@ impl Address<'_> {
         ours
     }
 
-    /// What else they may begin with, the longest first; they mean the same without regard to case. An origin alone is among
-    /// them where `/api` behind it is the tenant's, and is its address only before `/api` and the like.
+    /// What else they may begin with, at any listener, the longest first; they mean the same without regard to case. An origin
+    /// alone is among them where `/api` behind it is the tenant's, and is its address only before `/api` and the like.
     pub fn aliases(&self) -> Vec<String> {
-        let (tenant, port) = (self.tenant, self.local.port());
+        let is_default = self.front.default_tenant.as_deref().is_some_and(|name| name.eq_ignore_ascii_case(self.tenant));
+        let alone = |door: &Door| door.tenant.is_some() || is_default;
+        let public = self.door.public_url.iter().chain(&self.front.public_url).map(ToString::to_string);
+        let mut all = self.names_at(self.local, public.chain([self.origin()]), alone(self.door) || self.way == Way::Host);
+        for door in self.front.doors.iter().filter(|door| door.leads_to(self.tenant)) {
+            if let Some(address) = door.address {
+                all.extend(self.names_at(address, door.public_url.iter().map(ToString::to_string), alone(door)));
+            }
+        }
+        let ours = self.ours();
+        all.iter_mut().for_each(|alias| alias.make_ascii_lowercase());
+        all.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
+        all.dedup();
+        all.retain(|alias| !alias.eq_ignore_ascii_case(&ours));
+        all
+    }
+
+    /// What the tenant's URLs may begin with at one of our own addresses, which is called `more` besides. `alone`: what is
+    /// below the origin itself is the tenant's.
+    fn names_at(&self, local: SocketAddr, more: impl Iterator<Item = String>, alone: bool) -> Vec<String> {
+        let (tenant, port) = (self.tenant, local.port());
         let at = |host: &str| format!("http://{host}:{port}");
-        let own = SocketAddr::new(self.local.ip().to_canonical(), port);
-        let mut origins = vec![self.origin(), at("localhost"), at("127.0.0.1"), at("[::1]"), format!("http://{own}")];
+        let own = SocketAddr::new(local.ip().to_canonical(), port);
+        let mut origins = vec![at("localhost"), at("127.0.0.1"), at("[::1]"), format!("http://{own}")];
         let mut named = vec![at(&format!("{tenant}.localhost"))];
+        // Who else is at the ports of a front before us is not known: there, only what names the tenant is ours.
+        let mut fronts = Vec::new();
         for host in &self.front.hosts {
-            let without_port = ["http", "https"].map(|scheme| format!("{scheme}://{host}"));
-            origins.extend(without_port.into_iter().chain([at(host)]));
+            origins.push(at(host));
+            fronts.extend(["http", "https"].map(|scheme| format!("{scheme}://{host}")));
             let without_port = ["http", "https"].map(|scheme| format!("{scheme}://{tenant}.{host}"));
             named.extend(without_port.into_iter().chain([at(&format!("{tenant}.{host}"))]));
         }
@@ -160,20 +191,13 @@ impl Address<'_> {
             origins.extend(bare(&origins));
             named.extend(bare(&named));
         }
-        origins.extend(self.door.public_url.iter().chain(&self.front.public_url).map(ToString::to_string));
-        let is_default = self.front.default_tenant.as_deref().is_some_and(|name| name.eq_ignore_ascii_case(tenant));
-        let alone = self.door.tenant.is_some() || is_default || self.way == Way::Host;
+        origins.extend(more);
         let below = |origin: &String| format!("{origin}/{tenant}");
-        let mut all: Vec<String> = origins.iter().map(below).chain(named.iter().map(below)).collect();
+        let mut all: Vec<String> = origins.iter().chain(&fronts).chain(&named).map(below).collect();
         all.extend(named);
         if alone {
             all.extend(origins);
         }
-        let ours = self.ours();
-        all.iter_mut().for_each(|alias| alias.make_ascii_lowercase());
-        all.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
-        all.dedup();
-        all.retain(|alias| !alias.eq_ignore_ascii_case(&ours));
         all
     }
 

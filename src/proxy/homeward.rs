@@ -9,7 +9,7 @@ use http::{HeaderMap, Method, Response};
 use super::Tenant;
 use super::account::Payload;
 use super::address::Address;
-use super::links::{Addresses, Homes, Links, Mode, Rewritten};
+use super::links::{Addresses, Homes, Links, Mode, Rewritten, Seen};
 use crate::server::Inbound;
 use crate::superoffice::origin::{BaseUrl, UpstreamHosts};
 use crate::superoffice::state::keeper::Standing;
@@ -63,17 +63,19 @@ pub(super) struct WayHome<'a> {
 }
 
 impl WayHome<'_> {
-    /// An answer as this caller should see it.
-    pub(super) async fn home(&self, standing: &Arc<Standing>, method: &Method, response: Response<Payload>) -> Response<Payload> {
+    /// An answer, in whose head this was seen, as this caller should see it.
+    pub(super) async fn home(
+        &self,
+        seen: Seen,
+        standing: &Arc<Standing>,
+        method: &Method,
+        response: Response<Payload>,
+    ) -> Response<Payload> {
         let (head, payload) = response.into_parts();
-        let known = match self.mode {
-            Mode::Off => None,
-            _ => self.tenant.homes.of(self.tenant, standing),
-        };
-        match (payload, known) {
+        match (payload, self.tenant.homes.of(self.tenant, standing)) {
             (Payload::Upstream(body), Some(known)) => {
-                let rewritten = self.links(&known).answer(method, Response::from_parts(head, body)).await;
-                rewritten.map(Payload::Rewritten)
+                let rewritten = self.links(&known).answer(seen, method, Response::from_parts(head, body)).await;
+                rewritten.map(|body| Payload::Rewritten(Box::new(body)))
             }
             (payload, _) => Response::from_parts(head, payload),
         }

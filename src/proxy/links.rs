@@ -35,6 +35,7 @@ use self::find::Starts;
 use self::flow::Ahead;
 pub use self::flow::Rewritten;
 use self::headers::Format;
+pub use self::headers::Seen;
 pub use self::homes::Homes;
 use self::rewriter::Rewriter;
 use self::rule::Rule;
@@ -53,6 +54,13 @@ pub enum Mode {
     Known,
     /// Every occurrence of the tenant's own base URLs in JSON and XML, and the reverse in request bodies.
     All,
+}
+
+impl Mode {
+    /// What of an answer with this head may have to be rewritten; `None`, as for most: nothing, and it goes on just as it is.
+    pub fn look(self, headers: &HeaderMap) -> Option<Seen> {
+        Some(headers::look(headers)).filter(|seen| self != Mode::Off && (seen.links || seen.body.is_some()))
+    }
 }
 
 /// How much of a body is read before its head is sent on.
@@ -98,16 +106,12 @@ pub fn accept_encoding(headers: &mut HeaderMap) {
 }
 
 impl<A: Addresses> Links<'_, A> {
-    /// An answer as this caller should see it.
-    pub async fn answer<B>(&self, method: &Method, response: Response<B>) -> Response<Rewritten<B>>
+    /// An answer, in whose head this was seen, as this caller should see it.
+    pub async fn answer<B>(&self, seen: Seen, method: &Method, response: Response<B>) -> Response<Rewritten<B>>
     where
         B: HttpBody<Data = Bytes, Error = BoxError> + Unpin,
     {
-        if self.mode == Mode::Off {
-            return response.map(|body| Ahead::nothing(body).into());
-        }
         let (mut parts, body) = response.into_parts();
-        let seen = headers::look(&parts.headers);
         if seen.links {
             headers::rewrite(&mut parts.headers, self.homes, || plain(self.addresses.ours()));
         }

@@ -22,6 +22,7 @@ mod headers;
 mod http10;
 mod lifecycle;
 mod limits;
+mod links;
 mod login;
 mod logs;
 mod memory;

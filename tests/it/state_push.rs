@@ -1,5 +1,6 @@
 //! SuperOffice's state-change notifications: hints that make the proxy ask, on a listener that does nothing else.
 
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -58,6 +59,21 @@ fn free_port() -> String {
 
 async fn pause() {
     tokio::time::sleep(Duration::from_millis(120)).await;
+}
+
+// Who can reach it
+
+#[tokio::test]
+async fn strangers_cannot_take_all_connections() {
+    let bench = pushed_to().start().await;
+    let push = bench.push.unwrap();
+    let mut held = Vec::new();
+    for _ in 0..300 {
+        held.push(tokio::net::TcpStream::connect(push).await.unwrap());
+    }
+    let closed = |stream: &tokio::net::TcpStream| !matches!(stream.try_read(&mut [0]), Err(error) if error.kind() == ErrorKind::WouldBlock);
+    bench.until("those that are too many are closed", async || held.iter().filter(|stream| closed(stream)).count() >= 100).await;
+    assert_eq!(bench.get(WHO).await.status, 200);
 }
 
 // What a notification does

@@ -157,8 +157,21 @@ pub(super) async fn read<B: HttpBody<Data = Bytes, Error = BoxError> + Unpin>(mu
     (all, Ok(None))
 }
 
+impl<A: Addresses> Links<'_, A> {
+    /// An answer as the pipeline has it rewritten.
+    pub(super) async fn answered<B>(&self, method: &Method, response: Response<B>) -> Response<Rewritten<B>>
+    where
+        B: HttpBody<Data = Bytes, Error = BoxError> + Unpin,
+    {
+        match self.mode.look(response.headers()) {
+            Some(seen) => self.answer(seen, method, response).await,
+            None => response.map(|body| Ahead::nothing(body).into()),
+        }
+    }
+}
+
 pub(super) async fn get(links: &Links<'_, Caller>, lines: &[(&'static str, &str)], body: Source) -> (HeaderMap, Vec<u8>) {
-    let (parts, body) = links.answer(&Method::GET, answer(lines, body)).await.into_parts();
+    let (parts, body) = links.answered(&Method::GET, answer(lines, body)).await.into_parts();
     let (body, end) = read(body).await;
     end.unwrap();
     (parts.headers, body)
