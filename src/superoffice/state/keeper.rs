@@ -149,7 +149,10 @@ impl Keeper {
                 slot.wait(|progress, standing, now| {
                     let answered = progress.attempts > before && progress.in_flight.is_none();
                     let recent = told(standing) && progress.last.is_some_and(|last| now.since(last) < slot.shared.pace.min);
-                    (!answered && !recent).then_some((patience, Asked::Request))
+                    // What failed a moment ago fails again.
+                    let failed = progress.failures > 0
+                        && progress.last.is_some_and(|last| now.since(last) < slot.shared.pace.pause(progress.failures));
+                    (!answered && !recent && !failed).then_some((patience, Asked::Request))
                 })
                 .await
             }
