@@ -199,7 +199,9 @@ impl Keeper {
 
     /// There was a sign that the state has changed: it is fetched as soon as that is allowed.
     pub fn hint(&self) {
-        self.slot.ask(Asked::Hint);
+        if !self.slot.pinned {
+            self.slot.ask(Asked::Hint);
+        }
     }
 
     /// When it is worth asking again for what is not known.
