@@ -7,6 +7,7 @@ mod account;
 pub mod address;
 pub mod body;
 pub mod error;
+pub mod governor;
 pub mod headers;
 mod homeward;
 pub mod links;
