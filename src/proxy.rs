@@ -6,6 +6,7 @@
 mod account;
 pub mod address;
 pub mod body;
+pub mod cache;
 pub mod error;
 pub mod governor;
 pub mod headers;
