@@ -25,6 +25,7 @@
 //! 4  app                  the composition root
 //! 3  config reload proxy admin push sandbox
 //! 2  superoffice::http superoffice::login superoffice::state superoffice::tenant ticket::cache server
+//! 2  proxy::governor proxy::cache
 //! 1  superoffice::text superoffice::pem superoffice::document superoffice::reply superoffice::soap superoffice::rest
 //! 1  superoffice::signing superoffice::keys superoffice::jwt
 //! 1  proxy::error proxy::headers proxy::body proxy::route proxy::target proxy::links proxy::address upstream

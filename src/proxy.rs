@@ -6,8 +6,10 @@
 mod account;
 pub mod address;
 pub mod body;
+pub mod cache;
 mod caller;
 pub mod error;
+pub mod governor;
 pub mod headers;
 mod homeward;
 pub mod links;

@@ -30,6 +30,7 @@ pub mod reply;
 mod service;
 mod soap;
 mod state;
+mod throttle;
 mod tickets;
 mod token;
 mod url;
@@ -60,6 +61,7 @@ pub use document::content_byte;
 pub use faults::{Coding, Faults, JwtFault, LoginFault, TenantState, Unauthorized};
 pub use login::Refusal;
 pub use push::{Change, Push, PushToken, Received};
+pub use throttle::Throttle;
 
 use reply::{CloseConnection, Reply, ReplyBody};
 use token::ApplicationKey;

@@ -27,6 +27,7 @@ use super::entities::{Kind, World};
 use super::faults::{Faults, InvalidFault, Unauthorized};
 use super::push::{self, Change, Push};
 use super::reply::{self, Reply, ReplyBody};
+use super::throttle::Meters;
 use super::tickets::Tickets;
 use super::url::Query;
 use super::{Sandbox, Tenant};
@@ -37,6 +38,7 @@ pub struct Control {
     faults: Mutex<Faults>,
     counters: Mutex<Counters>,
     pub(super) tickets: Tickets,
+    pub(super) meters: Meters,
     contexts: Vec<String>,
     /// Who is told of moves and states.
     told: Option<UnboundedSender<(String, Change)>>,
@@ -59,6 +61,14 @@ pub struct Counters {
     pub states: BTreeMap<String, u64>,
     /// Calls of the web API, refused ones too.
     pub api_calls: u64,
+    /// Calls of a tenant's API and services, by tenant; refused ones too.
+    pub calls: BTreeMap<String, u64>,
+    /// The most of those that came in any one second.
+    pub calls_in_a_second: BTreeMap<String, u64>,
+    /// Those that were refused because there were too many.
+    pub throttled: u64,
+    /// Those that came before the time for which such a refusal had told their tenant to wait.
+    pub too_early: u64,
     /// 401s among the answers to those.
     pub unauthorized: u64,
     /// 421s.
@@ -93,6 +103,7 @@ impl Control {
             faults: Mutex::new(faults),
             counters: Mutex::default(),
             tickets: Tickets::new(ticket_lifetime),
+            meters: Meters::default(),
             contexts: tenants.iter().map(|tenant| tenant.context.clone()).collect(),
             told,
             worlds: tenants.iter().map(|_| OnceLock::new()).collect(),
@@ -142,6 +153,7 @@ impl Control {
     pub fn reset(&self) {
         self.set_faults(self.initial.clone());
         self.tickets.revoke(None);
+        self.meters.clear();
         for (index, world) in self.worlds.iter().enumerate() {
             if let Some(world) = world.get() {
                 *lock(world) = World::new(index);

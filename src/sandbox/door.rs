@@ -7,15 +7,16 @@ use http::header::HeaderMap;
 use http::{Request, StatusCode};
 
 use super::reply::{self, Reply};
-use super::{Sandbox, Tenant, place};
+use super::{Sandbox, Tenant, place, throttle};
 
-/// The answer to whom the tenant's host is closed: 421 before anything else is looked at, then 503.
+/// The answer to whom the tenant's host is closed: 421 before anything else is looked at, then 503, then 429 for those
+/// who come too often.
 pub(super) fn turned_away<B>(sandbox: &Sandbox, tenant: &Tenant, request: &Request<B>) -> Option<Reply> {
     if let Some(reply) = place::misdirected(sandbox, tenant, request) {
         return Some(reply);
     }
     if sandbox.control().faults().state_of(&tenant.context).serves() {
-        return None;
+        return throttle::refused(sandbox, tenant);
     }
     sandbox.control().count(|counters| counters.not_running += 1);
     Some(reply::html(StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable", "HTTP Error 503. The service is unavailable."))

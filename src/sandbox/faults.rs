@@ -15,6 +15,9 @@
 //!   "state_garbled": false,   // the tenant state endpoint answers 200 and HTML
 //!   "valid_for": "600s",      // how far ahead a state's ValidUntil is; "-1m" is past
 //!   "unauthorized": "off",    // "always", or {"next": 3}: that many API calls are answered 401
+//!   "throttle": {},           // {"Cust12345": {"rate": 5, "status": 429, "retry_after": "2s", "date": false}}: API calls above
+//!                             // the rate, per second, are refused; status 429 or 503, retry_after null for none, date for a
+//!                             // Retry-After that is a date. What is left out is 10, 429, "1s" and false
 //!   "latency": "0s",          // before each API call is looked at
 //!   "moved": {},              // {"Cust12345": null}: 421 here, and the state tells this machine's other loopback name;
 //!                             // "home": 421 anywhere but at the sandbox's own address; or a new place:
@@ -31,12 +34,12 @@
 //! }
 //! ```
 //!
-//! In `login_of`, `moved`, `old_links` and `state`, `POST` changes the tenants it names; one is taken out by `PUT` or `DELETE`.
+//! In `login_of`, `throttle`, `moved`, `old_links` and `state`, `POST` changes the tenants it names; one is taken out by `PUT` or `DELETE`.
 //!
 //! Durations are a number of seconds or text with `ms`, `s`, `m` or `h`.
 
 mod kinds;
-mod span;
+pub(super) mod span;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -45,6 +48,7 @@ use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::throttle::Throttle;
 pub use kinds::{Coding, JwtFault, LoginFault, TenantState, Unauthorized};
 
 /// Everything that can be made to go wrong. The default is that nothing does.
@@ -69,6 +73,8 @@ pub struct Faults {
     pub valid_for: SignedDuration,
     /// API calls that are answered 401 whatever they carry.
     pub unauthorized: Unauthorized,
+    /// Tenants with a limit of calls per second.
+    pub throttle: BTreeMap<String, Throttle>,
     /// How long each API call waits.
     #[serde(with = "span::unsigned")]
     pub latency: Duration,
@@ -101,6 +107,7 @@ impl Default for Faults {
             state_garbled: false,
             valid_for: SignedDuration::from_mins(10),
             unauthorized: Unauthorized::Off,
+            throttle: BTreeMap::new(),
             latency: Duration::ZERO,
             moved: BTreeMap::new(),
             old_links: BTreeMap::new(),
@@ -125,11 +132,11 @@ impl InvalidFault {
 }
 
 /// The members that are told by tenant.
-const BY_TENANT: [&str; 4] = ["login_of", "moved", "old_links", "state"];
+const BY_TENANT: [&str; 5] = ["login_of", "throttle", "moved", "old_links", "state"];
 
 impl Faults {
-    /// Changes the members that `changes`, a JSON object, has. Those of `login_of`, `moved`, `old_links` and
-    /// `state` join what is there.
+    /// Changes the members that `changes`, a JSON object, has. Those that are told by tenant join what is
+    /// there.
     pub fn merge(&mut self, changes: Value) -> Result<(), InvalidFault> {
         let Value::Object(changes) = changes else { return Err(InvalidFault("not a JSON object".into())) };
         let mut all = self.to_object();
@@ -139,12 +146,16 @@ impl Faults {
                 (_, value) => _ = all.insert(key, value),
             }
         }
-        *self = serde_json::from_value(Value::Object(all)).map_err(|error| InvalidFault(error.to_string()))?;
+        let changed: Faults = serde_json::from_value(Value::Object(all)).map_err(|error| InvalidFault(error.to_string()))?;
+        if let Some(problem) = changed.throttle.values().find_map(Throttle::problem) {
+            return Err(InvalidFault(problem));
+        }
+        *self = changed;
         Ok(())
     }
 
     /// One change as it is written on a command line: `login=down`, `login.slow.delay=5s`, `login.refuse.code=Revoked`,
-    /// `unauthorized.next=3`, `state.Cust12345=Suspended`, `moved.Cust12345=null`, `valid_for=2s`, `coding=gzip`.
+    /// `unauthorized.next=3`, `state.Cust12345=Suspended`, `throttle.Cust12345.rate=5`, `moved.Cust12345=null`, `valid_for=2s`, `coding=gzip`.
     pub fn set(&mut self, assignment: &str) -> Result<(), InvalidFault> {
         let (path, text) = assignment
             .split_once('=')
@@ -158,6 +169,10 @@ impl Faults {
     /// The fault of `tenant`'s exchanges.
     pub(super) fn login_for(&self, tenant: &str) -> &LoginFault {
         by_name(&self.login_of, tenant).unwrap_or(&self.login)
+    }
+
+    pub(super) fn throttle_of(&self, tenant: &str) -> Option<&Throttle> {
+        by_name(&self.throttle, tenant)
     }
 
     pub(super) fn state_of(&self, tenant: &str) -> TenantState {
@@ -176,7 +191,13 @@ impl Faults {
 
     /// All tenants that are named anywhere.
     pub(super) fn tenants(&self) -> impl Iterator<Item = &str> {
-        self.login_of.keys().chain(self.moved.keys()).chain(self.old_links.keys()).chain(self.state.keys()).map(String::as_str)
+        self.login_of
+            .keys()
+            .chain(self.throttle.keys())
+            .chain(self.moved.keys())
+            .chain(self.old_links.keys())
+            .chain(self.state.keys())
+            .map(String::as_str)
     }
 
     fn to_object(&self) -> Map<String, Value> {

@@ -64,3 +64,18 @@ pub(super) mod signed {
         read_millis(from).map(SignedDuration::from_millis)
     }
 }
+
+pub(in crate::sandbox) mod optional {
+    use super::*;
+
+    #[derive(serde::Serialize, Deserialize)]
+    struct Span(#[serde(with = "super::unsigned")] Duration);
+
+    pub fn serialize<S: serde::Serializer>(value: &Option<Duration>, to: S) -> Result<S::Ok, S::Error> {
+        serde::Serialize::serialize(&value.map(Span), to)
+    }
+
+    pub fn deserialize<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::Error> {
+        Ok(Option::<Span>::deserialize(from)?.map(|span| span.0))
+    }
+}

@@ -8,7 +8,7 @@ use serde_json::json;
 fn the_default_is_the_document_of_the_module_page() {
     let expected = json!({
         "login": "ok", "login_of": {}, "jwks_down": false, "state_down": false, "state_slow": "0s", "state_garbled": false,
-        "valid_for": "600s", "unauthorized": "off", "latency": "0s", "moved": {}, "old_links": {}, "state": {},
+        "valid_for": "600s", "unauthorized": "off", "throttle": {}, "latency": "0s", "moved": {}, "old_links": {}, "state": {},
         "clock_skew": "0s", "jwt": "ok", "coding": "asked", "escaped_slashes": false,
     });
     assert_eq!(serde_json::to_value(Faults::default()).unwrap(), expected);
@@ -25,6 +25,8 @@ fn every_fault_can_be_set_as_on_a_command_line() {
         "jwks_down=true",
         "unauthorized.next=3",
         "latency=0.2",
+        "throttle.Cust1.rate=2.5",
+        "throttle.Cust2.retry_after=null",
         "moved.Cust1=null",
         "moved.Cust2=http://localhost:1",
         "old_links.Cust1=http://localhost:443",
@@ -45,6 +47,8 @@ fn every_fault_can_be_set_as_on_a_command_line() {
     assert_eq!(faults.login_for("Cust3"), &faults.login);
     assert_eq!(faults.unauthorized, Unauthorized::Next(3));
     assert_eq!(faults.latency, Duration::from_millis(200));
+    assert_eq!(faults.throttle_of("cust1"), Some(&Throttle { rate: 2.5, ..Throttle::default() }));
+    assert_eq!(faults.throttle_of("Cust2"), Some(&Throttle { retry_after: None, ..Throttle::default() }));
     assert_eq!(faults.moved_to("CUST1"), Some(None));
     assert_eq!(faults.moved_to("Cust2"), Some(Some("http://localhost:1")));
     assert_eq!(faults.old_links_of("cust1"), Some("http://localhost:443"));
@@ -72,6 +76,10 @@ fn what_does_not_exist_is_refused_and_changes_nothing() {
         "login.slow.dly=1s",
         "coding=zip",
         "state_slow=-1s",
+        "throttle.Cust1.rate=-1",
+        "throttle.Cust1.status=500",
+        "throttle.Cust1.speed=5",
+        "throttle.Cust1=5",
         "old_links.Cust1=null",
     ] {
         assert!(faults.set(text).is_err(), "{text}");

@@ -131,6 +131,38 @@ async fn a_storm_of_401s_always_or_a_few_and_latency() {
 }
 
 #[tokio::test]
+async fn a_tenant_that_calls_too_often_is_told_when_to_come_back() {
+    let second = jiff::Timestamp::from_second(jiff::Timestamp::now().as_second()).unwrap();
+    let (clock, hand) = Clock::manual(second + Duration::from_millis(500));
+    let date = httpdate::fmt_http_date(SystemTime::try_from(second + Duration::from_secs(6)).unwrap());
+    let running = running(Options { clock, ..Options::default() }).await;
+    let ticket = running.ticket().await;
+    let call = async || running.api(&ticket, Method::GET, "User/currentPrincipal", "").await;
+    running.sandbox.control().change_faults(|faults| {
+        faults.merge(json!({ "throttle": { "cust12345": { "rate": 2, "retry_after": "1500ms" } } })).unwrap();
+    });
+    let answers = [call().await, call().await, call().await];
+    assert_eq!(answers.each_ref().map(|answer| answer.status.as_u16()), [200, 200, 429]);
+    assert_eq!(answers[2].headers["retry-after"], "2");
+    hand.advance(Duration::from_secs(1));
+    assert_eq!(call().await.status, StatusCode::OK);
+    hand.advance(Duration::from_secs(1));
+    for (fault, status, retry_after) in [
+        (json!({ "rate": 0, "status": 503, "retry_after": "3s" }), 503, Some("3")),
+        (json!({ "rate": 0, "date": true, "retry_after": "3s" }), 429, Some(date.as_str())),
+        (json!({ "rate": 0, "retry_after": null }), 429, None),
+    ] {
+        running.sandbox.control().change_faults(|faults| faults.merge(json!({ "throttle": { "cust12345": fault } })).unwrap());
+        let answer = call().await;
+        assert_eq!((answer.status.as_u16(), answer.headers.get("retry-after").map(|after| after.to_str().unwrap())), (status, retry_after));
+    }
+    let counters = running.sandbox.control().counters();
+    assert_eq!((counters.calls["Cust12345"], counters.calls_in_a_second["Cust12345"]), (7, 3));
+    // One came a second after it had been told to wait for two, and two right after they had been told to wait for three.
+    assert_eq!((counters.throttled, counters.too_early), (4, 3));
+}
+
+#[tokio::test]
 async fn a_tenant_that_moved_is_served_only_where_it_is() {
     let running = running(Options::default()).await;
     let ticket = running.ticket().await;
@@ -183,6 +215,7 @@ async fn the_control_endpoint() {
     let counters = send(Method::GET, "counters", "").await.json();
     let expected = json!({
         "exchanges": { "Cust12345": 1 }, "exchanges_refused": 0, "jwks": 0, "state": 0, "states": {}, "api_calls": 2,
+        "calls": { "Cust12345": 2 }, "calls_in_a_second": { "Cust12345": 2 }, "throttled": 0, "too_early": 0,
         "unauthorized": 1, "misdirected": 0, "not_running": 0, "pushed": 0,
     });
     assert_eq!(counters, expected);
