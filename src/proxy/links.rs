@@ -11,7 +11,7 @@
 //! links goes on just as it came, with all its headers. Larger ones are rewritten while they stream: their length is not
 //! known, and if they are compressed they are compressed anew, so that their content is the same but not their bytes.
 
-mod coding;
+pub(super) mod coding;
 mod find;
 mod flow;
 mod headers;
