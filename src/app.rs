@@ -1,17 +1,20 @@
 //! The composition root: binds and wires what a [`Config`] says, supervises it, drains it, and swaps the snapshot when the
 //! configuration changes. Nobody imports it but `cli`.
 
+mod backplane;
+
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use http::{HeaderValue, Request, Response};
-use secrecy::ExposeSecret;
+use http::{Request, Response};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
+use self::backplane::same_tenant;
+pub use self::backplane::{Backplane, Wiring};
 use crate::admin::Admin;
 use crate::clock::Clock;
 use crate::config::{self, Config, Prefetch};
@@ -24,20 +27,17 @@ use crate::proxy::{Common, InFlight, KnownHomes, Proxy, Recorded, Settings, Tena
 use crate::push::StatePush;
 use crate::server::guard::HostGuard;
 use crate::server::{self, Crew, Ends, Handler, Inbound, Stop};
-use crate::superoffice::ExchangeKind;
-use crate::superoffice::http::Caller;
-use crate::superoffice::keys::VerificationKeys;
-use crate::superoffice::login::{self, Credentials, Login, Observer};
-use crate::superoffice::origin::{AllowedBase, BaseUrl};
-use crate::superoffice::state::keeper::{self, Keeper, Pace};
-use crate::superoffice::tenant::{Granted, StateEndpoint, TenantLogin};
-use crate::ticket::ExchangeFailure;
 use crate::ticket::cache::{Shared, Tickets};
-use crate::upstream::Upstream;
-use crate::upstream::tls::{self, TlsError};
+use crate::upstream::tls::TlsError;
 
 /// "auto" fetches all tickets at start when there are at most this many tenants.
 const PREFETCH_AT_MOST: usize = 100;
+
+/// Strangers can reach the listener for notifications: they must not take all file descriptors of the process.
+const PUSH_CONNECTIONS: usize = 100;
+
+/// SuperOffice says one thing and goes.
+const PUSH_IDLE: Duration = Duration::from_secs(10);
 
 /// Why the proxy cannot start, or a new configuration cannot be applied.
 #[derive(Debug, thiserror::Error)]
@@ -103,146 +103,6 @@ struct Wired {
     tenants: Vec<Arc<Tenant>>,
 }
 
-/// What is made of one tenant's settings.
-pub struct Wiring {
-    /// Its way to a ticket.
-    pub login: TenantLogin,
-    /// Where it is and whether it runs.
-    pub keeper: Arc<Keeper>,
-    /// Its client secret for `SO-AppToken`, sensitive.
-    pub app_token: HeaderValue,
-}
-
-/// The ways out that tenants share: the client for the web API, the one for SuperOffice's own services, and the login
-/// services by their settings.
-pub struct Backplane {
-    upstream: Upstream,
-    caller: Caller,
-    clock: Clock,
-    states: Arc<keeper::Shared>,
-    logins: Vec<(LoginKey, Arc<Login>)>,
-}
-
-/// What makes a login service another one.
-#[derive(Clone, PartialEq)]
-struct LoginKey(BaseUrl, ExchangeKind, Option<Arc<VerificationKeys>>);
-
-impl LoginKey {
-    fn of(tenant: &config::Tenant) -> LoginKey {
-        LoginKey(tenant.login_url.clone(), tenant.exchange, tenant.verification_keys.clone())
-    }
-}
-
-impl Wiring {
-    /// One exchange by hand, observed, and where the tenant's web API is.
-    pub async fn obtain(&self, observer: Observer<'_>) -> Result<(Granted, AllowedBase), ExchangeFailure> {
-        let (granted, _) = tokio::join!(self.login.obtain(observer), self.keeper.get());
-        let granted = granted?;
-        // The token may have told what the state did not.
-        let standing = self.keeper.now();
-        match &standing.base {
-            Some(base) => Ok((granted, base.clone())),
-            None => {
-                let why = standing.unknown.as_deref().unwrap_or("nobody told it");
-                let wire = "the address of this tenant's web API is not known".to_owned();
-                let hint = "Set its api_url, or list the host in superoffice.upstream_hosts if it is SuperOffice's";
-                Err(ExchangeFailure { log: format!("{wire}: {why}. {hint}"), wire })
-            }
-        }
-    }
-}
-
-impl Backplane {
-    /// Wires the clients. Without trusted roots only a configuration that needs none (loopback, plain) works.
-    pub fn new(config: &Config, clock: Clock) -> Result<Backplane, StartError> {
-        let plain = |tenant: &config::Tenant| !tenant.login_url.is_https() && tenant.api_url.as_ref().is_none_or(|api| !api.is_https());
-        let tls = match tls::client_config(config.superoffice.ca_pem.as_deref()) {
-            Err(TlsError::Roots(_)) if config.tenants.iter().all(plain) => tls::no_roots(),
-            tls => tls,
-        }?;
-        let upstream = Upstream::new(tls, config.upstream.settings.clone(), config.listen.threads());
-        let caller = Caller::new(upstream.clone(), config.superoffice.login_timeout);
-        let states = Arc::new(keeper::Shared {
-            pace: Pace { min: config.state.min_interval, max: config.state.max_interval },
-            clock: clock.clone(),
-            permits: Arc::new(Semaphore::new(config.renewal.concurrency)),
-            patience: config.superoffice.login_timeout + config.state.min_interval + Duration::from_secs(1),
-        });
-        Ok(Backplane { upstream, caller, clock, states, logins: Vec::new() })
-    }
-
-    /// The client for the web API.
-    pub fn upstream(&self) -> &Upstream {
-        &self.upstream
-    }
-
-    /// Wires one tenant. Tenants of one login service share what is known of it. `kept` is what was known of the tenant
-    /// before; with `prefetch` its state is fetched at once.
-    pub fn tenant(
-        &mut self,
-        config: &Config,
-        tenant: &config::Tenant,
-        kept: Option<Arc<Keeper>>,
-        prefetch: bool,
-    ) -> Result<Wiring, StartError> {
-        let unfit = |what: String| StartError::Tenant { tenant: tenant.name.clone(), what };
-        let hosts = &config.superoffice.upstream_hosts;
-        let api_url = tenant.api_url.clone().map(|base| hosts.allow(base)).transpose();
-        let api_url = api_url.map_err(|error| unfit(format!("api_url: {error}")))?;
-        let mut app_token = HeaderValue::from_str(tenant.client_secret.expose_secret())
-            .map_err(|_| unfit("client_secret holds characters that no header can carry".to_owned()))?;
-        app_token.set_sensitive(true);
-        let login = self.login(config, tenant);
-        let source = Arc::new(StateEndpoint { login: login.clone(), context: tenant.context.clone() });
-        let keeper = match kept {
-            Some(keeper) => {
-                // A new trusted root, say, must reach those who stay.
-                keeper.ask_by(source);
-                keeper
-            }
-            None => Arc::new(Keeper::start(&tenant.name, source, hosts.clone(), api_url, self.states.clone(), prefetch)),
-        };
-        let login = TenantLogin::new(credentials(tenant), login, keeper.clone());
-        Ok(Wiring { login, keeper, app_token })
-    }
-
-    fn login(&mut self, config: &Config, tenant: &config::Tenant) -> Arc<Login> {
-        let key = LoginKey::of(tenant);
-        if let Some((_, login)) = self.logins.iter().find(|(other, _)| *other == key) {
-            return login.clone();
-        }
-        let settings = login::Settings {
-            origin: tenant.login_url.clone(),
-            kind: tenant.exchange,
-            leeway: config.superoffice.leeway,
-            keys: tenant.verification_keys.clone(),
-        };
-        let login = Arc::new(Login::new(settings, self.caller.clone(), self.clock.clone()));
-        self.logins.push((key, login.clone()));
-        login
-    }
-}
-
-fn credentials(tenant: &config::Tenant) -> Credentials {
-    Credentials {
-        context: tenant.context.clone(),
-        system_user_token: tenant.system_user_token.clone(),
-        client_secret: tenant.client_secret.clone(),
-        signing_key: tenant.signing_key.clone(),
-    }
-}
-
-/// Whether a ticket fetched for `a` is as good for `b`.
-fn same_tenant(a: &config::Tenant, b: &config::Tenant) -> bool {
-    LoginKey::of(a) == LoginKey::of(b)
-        && a.name == b.name
-        && a.context == b.context
-        && a.api_url == b.api_url
-        && a.system_user_token.expose() == b.system_user_token.expose()
-        && a.client_secret.expose_secret() == b.client_secret.expose_secret()
-        && a.signing_key == b.signing_key
-}
-
 impl App {
     /// Binds the listeners and wires everything; the login service is not needed for that. Access records go to `access_log`.
     pub async fn build(config: Config, clock: Clock, access_log: Option<Arc<AccessLog>>) -> Result<App, StartError> {
@@ -279,7 +139,7 @@ impl App {
         let mut wired = Wired { backplane, shared, config, tenants: Vec::new() };
         wired.wire_all(None)?;
         let common = Common {
-            upstream: wired.backplane.upstream.clone(),
+            upstream: wired.backplane.upstream().clone(),
             clock: clock.clone(),
             in_flight: Arc::new(InFlight::new(listen.max_requests)),
             drain: stop.drain.clone(),
@@ -325,7 +185,8 @@ impl App {
         let limits = self.config.limits.clone();
         let admin_stop = Stop::default();
         let admin = tokio::spawn(server::serve(self.admin_listeners, limits.clone(), None, self.admin, admin_stop.clone()));
-        let push = tokio::spawn(server::serve(self.push_listeners, limits.clone(), None, self.push, self.stop.clone()));
+        let few = server::Limits { max_connections: limits.max_connections.min(PUSH_CONNECTIONS), idle: PUSH_IDLE, ..limits.clone() };
+        let push = tokio::spawn(server::serve(self.push_listeners, few, None, self.push, self.stop.clone()));
         let deadline = tokio::spawn({
             let (stop, grace) = (self.stop.clone(), self.config.grace);
             async move {
@@ -375,16 +236,14 @@ impl Live {
         }
         let mut backplane = Backplane::new(&config, parts.clock.clone())?;
         if config.upstream.settings == wired.config.upstream.settings && config.superoffice == wired.config.superoffice {
-            backplane.upstream = wired.backplane.upstream.clone();
-            backplane.caller = wired.backplane.caller.clone();
-            backplane.logins = wired.backplane.logins.clone();
+            backplane.take_over(&wired.backplane);
         }
-        backplane.states = wired.backplane.states.clone();
+        backplane.keep_pace(&wired.backplane);
         // A host that is listed no more takes its tickets along.
         let keep = config.superoffice.upstream_hosts == wired.config.superoffice.upstream_hosts;
         let mut next = Wired { backplane, shared: wired.shared.clone(), config, tenants: Vec::new() };
         let kept = next.wire_all(keep.then_some(&*wired))?;
-        let common = Common { upstream: next.backplane.upstream.clone(), ..parts.proxy.load().common.clone() };
+        let common = Common { upstream: next.backplane.upstream().clone(), ..parts.proxy.load().common.clone() };
         parts.proxy.store(Arc::new(next.snapshot(common, &parts.started.doors)));
         tracing::info!(tenants = next.tenants.len(), tickets_kept = kept, "configuration reloaded");
         *wired = next;
@@ -404,15 +263,15 @@ impl Wired {
             Prefetch::Always => true,
             Prefetch::Never => false,
         };
-        // Everything that can fail comes first, so that a failure starts nothing.
-        let mut ready = Vec::with_capacity(self.config.tenants.len());
+        // Everything that can fail comes first, so that a failure starts nothing, and changes nothing for those who are kept.
+        for tenant in &self.config.tenants {
+            backplane::fit(&self.config, tenant)?;
+        }
+        let (mut tenants, mut taken_over) = (Vec::with_capacity(self.config.tenants.len()), 0);
         for tenant in &self.config.tenants {
             let kept = before.and_then(|before| before.tenant_like(tenant));
             let keeper = kept.map(|kept| kept.keeper.clone());
-            ready.push((tenant, kept, self.backplane.tenant(&self.config, tenant, keeper, prefetch)?));
-        }
-        let (mut tenants, mut taken_over) = (Vec::with_capacity(ready.len()), 0);
-        for (tenant, kept, Wiring { login, keeper, app_token }) in ready {
+            let Wiring { login, keeper, app_token } = self.backplane.tenant(&self.config, tenant, keeper, prefetch)?;
             let login = Arc::new(login);
             let tickets = match kept {
                 Some(kept) => {
@@ -478,11 +337,12 @@ impl Wired {
 /// Binds `[listen]` and behind it `[[listeners]]`: each listener with its door.
 async fn bind(config: &Config) -> io::Result<(Vec<TcpListener>, Arc<[Door]>)> {
     let mut listeners = server::bind(&config.listen.addresses).await?;
-    let mut doors = vec![Door::default(); listeners.len()];
+    let at = |door: &Door, listener: &TcpListener| Door { address: listener.local_addr().ok(), ..door.clone() };
+    let mut doors: Vec<Door> = listeners.iter().map(|listener| at(&Door::default(), listener)).collect();
     for bound in &config.listeners {
         let more = server::bind(&bound.addresses).await?;
-        let door = Door { tenant: Some(bound.tenant.as_str().into()), public_url: bound.public_url.clone() };
-        doors.extend(std::iter::repeat_n(door, more.len()));
+        let door = Door { tenant: Some(bound.tenant.as_str().into()), public_url: bound.public_url.clone(), address: None };
+        doors.extend(more.iter().map(|listener| at(&door, listener)));
         listeners.extend(more);
     }
     Ok((listeners, doors.into()))

@@ -144,7 +144,9 @@ async fn serve(config: Config, file: Option<PathBuf>, started: impl FnOnce(&App)
         let live = app.live();
         reload::on_hangup(file, move |config| live.apply(config))?;
     }
-    tracing::info!(addresses = ?app.addresses(), admin = ?app.admin_addresses(), tenants, "soproxy {} serves", env!("CARGO_PKG_VERSION"));
+    let (addresses, admin, push) = (app.addresses(), app.admin_addresses(), app.push_addresses());
+    let push = (!push.is_empty()).then_some(push).map(tracing::field::debug);
+    tracing::info!(?addresses, ?admin, push, tenants, "soproxy {} serves", env!("CARGO_PKG_VERSION"));
     started(&app)?;
     app.run().await;
     if let Some(access_log) = access_log {

@@ -6,6 +6,7 @@
 mod account;
 pub mod address;
 pub mod body;
+mod caller;
 pub mod error;
 pub mod headers;
 mod homeward;
@@ -23,7 +24,7 @@ use std::time::Duration;
 
 use http::header::{CONNECTION, EXPECT, UPGRADE};
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
 use http_body::Body as HttpBody;
 use tokio_util::sync::CancellationToken;
 
@@ -31,6 +32,7 @@ use self::account::{Account, Payload};
 pub use self::account::{InFlight, Recorded};
 use self::address::Front;
 use self::body::Admitted;
+use self::caller::{both, forwarded, request_id};
 use self::error::ProxyError;
 use self::headers::REQUEST_ID;
 pub use self::homeward::KnownHomes;
@@ -203,7 +205,7 @@ impl Proxy {
         let listing = route == Route::Api && matches!(matched.rest, "" | "/");
         let address = self.settings.front.address(&parts, both(ends), &tenant.name, matched.way);
         let (mode, hosts) = (self.settings.rewrite_links, &self.settings.upstream_hosts);
-        let way_home = WayHome { mode, hosts, tenant, listing, address };
+        let way_home = WayHome { mode, hosts, tenant, routes: self.routes.further(), listing, address };
         body::check(&body, self.settings.max_body)?;
         let upgrade = if parts.version == Version::HTTP_11 && body.is_end_stream() { headers::upgrade(&parts.headers) } else { None };
         let forwarded = self.settings.forwarded.then(|| forwarded(&parts, ends));
@@ -222,19 +224,6 @@ impl Proxy {
         if mode != Mode::Off {
             links::accept_encoding(&mut parts.headers);
         }
-        let (max_body, replay_limit) = (self.settings.max_body, self.settings.replay_limit);
-        let admitted = match mode {
-            Mode::All if !body.is_end_stream() => match Box::pin(way_home.back(&standing, &mut parts.headers, body)).await {
-                Ok(rewritten) => body::admit(rewritten, max_body, replay_limit),
-                Err(body) => body::admit(body, max_body, replay_limit),
-            },
-            _ => body::admit(body, max_body, replay_limit),
-        };
-        let Admitted { body, replay, overrun } = admitted?;
-        let first = Some((std::mem::take(&mut parts.headers), std::mem::take(&mut parts.extensions)));
-        let rest = matched.rest;
-        let mut outgoing = Outgoing { tenant, route, rest, parts: &parts, first, kept: Kept::default(), upgrade: upgrade.is_some() };
-        let mut twice = Twice::new(replay, &self.common.metrics);
         let mut ticket = match tenant.tickets.ready(sent) {
             Some(ticket) => ticket,
             None => {
@@ -249,6 +238,20 @@ impl Proxy {
                 ticket
             }
         };
+        // Only now it is known where the tenant lives, whoever told it: links in the body shall be SuperOffice's again.
+        let (max_body, replay_limit) = (self.settings.max_body, self.settings.replay_limit);
+        let admitted = match mode {
+            Mode::All if !body.is_end_stream() => match Box::pin(way_home.back(&standing, &mut parts.headers, body)).await {
+                Ok(rewritten) => body::admit(rewritten, max_body, replay_limit),
+                Err(body) => body::admit(body, max_body, replay_limit),
+            },
+            _ => body::admit(body, max_body, replay_limit),
+        };
+        let Admitted { body, replay, overrun } = admitted?;
+        let first = Some((std::mem::take(&mut parts.headers), std::mem::take(&mut parts.extensions)));
+        let rest = matched.rest;
+        let mut outgoing = Outgoing { tenant, route, rest, parts: &parts, first, kept: Kept::default(), upgrade: upgrade.is_some() };
+        let mut twice = Twice::new(replay, &self.common.metrics);
         let mut body = body;
         let response = loop {
             let Some(base) = &standing.base else { return Err(unknown_address(tenant, &standing, record)) };
@@ -312,7 +315,10 @@ impl Proxy {
                 }
             }
         };
-        Ok(way_home.home(&standing, &parts.method, response).await)
+        match mode.look(response.headers()) {
+            Some(seen) => Ok(Box::pin(way_home.home(seen, &standing, &parts.method, response)).await),
+            None => Ok(response),
+        }
     }
 
     /// Whether this request may be answered by us at all; and the tenant that its host names.
@@ -380,11 +386,6 @@ impl Proxy {
     }
 }
 
-/// The part of a connection's ends that says how we were addressed.
-fn both(ends: Ends) -> address::Ends {
-    address::Ends { peer: ends.peer, local: ends.local, listener: ends.listener }
-}
-
 /// Upstream's answer as the caller gets it.
 fn answer(mut response: Response<Answer>) -> Response<Payload> {
     let version = response.version();
@@ -425,34 +426,4 @@ fn unknown_address(tenant: &Tenant, standing: &Standing, record: &mut AccessReco
 fn without_ticket(unavailable: Unavailable, record: &mut AccessRecord) -> ProxyError {
     record.cause = Some(unavailable.failure.log);
     ProxyError::TicketUnavailable { reason: unavailable.failure.wire, retry_after: unavailable.retry_after }
-}
-
-/// The caller's own `X-Request-Id` when it is short and plain, else a new one.
-fn request_id(headers: &HeaderMap) -> HeaderValue {
-    let plain = |id: &&HeaderValue| {
-        let id = id.as_bytes();
-        !id.is_empty() && id.len() <= 64 && id.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'-' || *byte == b'_')
-    };
-    let fresh = || {
-        let mut digits = [0; 16];
-        let number: u64 = rand::random();
-        for (at, digit) in digits.iter_mut().enumerate() {
-            *digit = b"0123456789abcdef"[(number >> (4 * at)) as usize & 15];
-        }
-        HeaderValue::from_bytes(&digits).unwrap_or(HeaderValue::from_static("-"))
-    };
-    headers.get(REQUEST_ID).filter(plain).cloned().unwrap_or_else(fresh)
-}
-
-/// `X-Forwarded-For`, `-Proto` and `-Host` of our own.
-fn forwarded(parts: &Parts, ends: Ends) -> Vec<(HeaderName, HeaderValue)> {
-    let mut lines = vec![(HeaderName::from_static("x-forwarded-proto"), HeaderValue::from_static("http"))];
-    if let Ok(peer) = HeaderValue::from_str(&ends.peer.ip().to_canonical().to_string()) {
-        lines.push((HeaderName::from_static("x-forwarded-for"), peer));
-    }
-    let authority = parts.uri.authority().and_then(|authority| HeaderValue::from_str(authority.as_str()).ok());
-    if let Some(host) = authority.or_else(|| parts.headers.get(http::header::HOST).cloned()) {
-        lines.push((HeaderName::from_static("x-forwarded-host"), host));
-    }
-    lines
 }

@@ -74,7 +74,9 @@ pub async fn run(file: &Path, online: bool) -> Result<ExitCode, CliError> {
             eprintln!("note: {error}: somebody listens there, perhaps soproxy itself");
         }
     }
-    let addresses: Vec<String> = config.listen.addresses.iter().map(ToString::to_string).collect();
+    let bound = config.listeners.iter().flat_map(|bound| bound.addresses.iter().map(move |at| format!("{at} (for {})", bound.tenant)));
+    let pushes = config.state.push_addresses.iter().flatten().map(|address| format!("{address} (for state changes)"));
+    let addresses: Vec<String> = config.listen.addresses.iter().map(ToString::to_string).chain(bound).chain(pushes).collect();
     say(&format!("{}: {} tenant(s), to listen on {}\n", file.display(), config.tenants.len(), addresses.join(" and ")))?;
     Ok(if failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -75,8 +75,10 @@ impl Drop for Account {
 pub(super) enum Payload {
     Own(Body),
     Upstream(Answer),
-    /// The same with its links brought home.
-    Rewritten(Rewritten<Answer>),
+    /// The same with its links brought home. Boxed, so that the others are not moved about with the room that it takes.
+    Rewritten(Box<Rewritten<Answer>>),
+    /// It broke off; what by is told next.
+    Broken(Option<BoxError>),
     /// What follows is no body.
     Tunnel(upstream::Tunnel),
 }
@@ -90,6 +92,7 @@ impl HttpBody for Payload {
             Payload::Own(body) => Pin::new(body).poll_frame(cx),
             Payload::Upstream(body) => Pin::new(body).poll_frame(cx),
             Payload::Rewritten(body) => Pin::new(body).poll_frame(cx),
+            Payload::Broken(error) => Poll::Ready(error.take().map(Err)),
             Payload::Tunnel(_) => Poll::Ready(None),
         }
     }
@@ -99,6 +102,7 @@ impl HttpBody for Payload {
             Payload::Own(body) => body.is_end_stream(),
             Payload::Upstream(body) => body.is_end_stream(),
             Payload::Rewritten(body) => body.is_end_stream(),
+            Payload::Broken(error) => error.is_none(),
             Payload::Tunnel(_) => true,
         }
     }
@@ -108,6 +112,7 @@ impl HttpBody for Payload {
             Payload::Own(body) => body.size_hint(),
             Payload::Upstream(body) => body.size_hint(),
             Payload::Rewritten(body) => body.size_hint(),
+            Payload::Broken(_) => SizeHint::default(),
             Payload::Tunnel(_) => SizeHint::with_exact(0),
         }
     }
@@ -126,6 +131,9 @@ impl HttpBody for Recorded {
     type Error = BoxError;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        if let Payload::Broken(error) = &mut self.payload {
+            return Poll::Ready(error.take().map(Err));
+        }
         // First, so that it is also over for an answer that always has more.
         let over = self.limit.as_mut().and_then(|(sleep, total)| sleep.as_mut().poll(cx).is_ready().then_some(*total));
         let mut polled = match over {
@@ -146,6 +154,12 @@ impl HttpBody for Recorded {
                 Poll::Ready(None) => record.complete = true,
                 Poll::Pending => {}
             }
+        }
+        if let Poll::Ready(Some(Err(error))) = polled {
+            // An error closes the connection. What came before it, perhaps all at once, goes out first.
+            self.payload = Payload::Broken(Some(error));
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
         }
         polled
     }

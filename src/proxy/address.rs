@@ -1,7 +1,7 @@
 //! How callers address us: what a tenant's own URLs begin with for this caller, and what else they may begin with.
 //!
 //! Links in answers are made to begin with [`Address::ours`], so that a client that follows one stays here; links in request
-//! bodies are recognised by it and by [`Address::aliases`].
+//! bodies are recognised by it and by its aliases.
 
 mod network;
 
@@ -24,6 +24,15 @@ pub struct Door {
     pub tenant: Option<Arc<str>>,
     /// Its own `public_url`.
     pub public_url: Option<BaseUrl>,
+    /// Where it is bound.
+    pub address: Option<SocketAddr>,
+}
+
+impl Door {
+    /// Whether this tenant is reached through it.
+    fn leads_to(&self, tenant: &str) -> bool {
+        self.tenant.as_deref().is_none_or(|name| name.eq_ignore_ascii_case(tenant))
+    }
 }
 
 /// What is said about our addresses, for all listeners.
@@ -52,7 +61,7 @@ pub struct Ends {
     pub listener: usize,
 }
 
-static PLAIN: Door = Door { tenant: None, public_url: None };
+static PLAIN: Door = Door { tenant: None, public_url: None, address: None };
 
 impl Front {
     /// The door of a listener.
@@ -140,17 +149,56 @@ impl Address<'_> {
         ours
     }
 
-    /// What else they may begin with, the longest first; they mean the same without regard to case. An origin alone is among
-    /// them where `/api` behind it is the tenant's, and is its address only before `/api` and the like.
+    /// Whether other things than the tenant may live there, so that it is the tenant's only before `/api` and the like.
+    pub fn is_shared(&self) -> bool {
+        self.segment().is_none() && self.way != Way::Host
+    }
+
+    /// What else they may begin with, at any listener; they mean the same without regard to case.
     pub fn aliases(&self) -> Vec<String> {
-        let (tenant, port) = (self.tenant, self.local.port());
+        self.others().0
+    }
+
+    /// And the origins that are the tenant's only before `/api` and the like, because it is the default or the listener's own.
+    pub fn shared_aliases(&self) -> Vec<String> {
+        self.others().1
+    }
+
+    /// Both, the longest first.
+    fn others(&self) -> (Vec<String>, Vec<String>) {
+        let is_default = self.front.default_tenant.as_deref().is_some_and(|name| name.eq_ignore_ascii_case(self.tenant));
+        let alone = |door: &Door| door.tenant.is_some() || is_default;
+        let public = self.door.public_url.iter().chain(&self.front.public_url).map(ToString::to_string);
+        let mut others = (Vec::new(), Vec::new());
+        self.names_at(self.local, public.chain([self.origin()]), alone(self.door), &mut others);
+        for door in self.front.doors.iter().filter(|door| door.leads_to(self.tenant)) {
+            if let Some(address) = door.address {
+                self.names_at(address, door.public_url.iter().map(ToString::to_string), alone(door), &mut others);
+            }
+        }
+        let ours = self.ours();
+        for all in [&mut others.0, &mut others.1] {
+            all.iter_mut().for_each(|alias| alias.make_ascii_lowercase());
+            all.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
+            all.dedup();
+            all.retain(|alias| !alias.eq_ignore_ascii_case(&ours));
+        }
+        others
+    }
+
+    /// What the tenant's URLs may begin with at one of our own addresses, which is called `more` besides; and with `alone` the
+    /// origins themselves.
+    fn names_at(&self, local: SocketAddr, more: impl Iterator<Item = String>, alone: bool, (all, shared): &mut (Vec<String>, Vec<String>)) {
+        let (tenant, port) = (self.tenant, local.port());
         let at = |host: &str| format!("http://{host}:{port}");
-        let own = SocketAddr::new(self.local.ip().to_canonical(), port);
-        let mut origins = vec![self.origin(), at("localhost"), at("127.0.0.1"), at("[::1]"), format!("http://{own}")];
+        let own = SocketAddr::new(local.ip().to_canonical(), port);
+        let mut origins = vec![at("localhost"), at("127.0.0.1"), at("[::1]"), format!("http://{own}")];
         let mut named = vec![at(&format!("{tenant}.localhost"))];
+        // Who else is at the ports of a front before us is not known: there, only what names the tenant is ours.
+        let mut fronts = Vec::new();
         for host in &self.front.hosts {
-            let without_port = ["http", "https"].map(|scheme| format!("{scheme}://{host}"));
-            origins.extend(without_port.into_iter().chain([at(host)]));
+            origins.push(at(host));
+            fronts.extend(["http", "https"].map(|scheme| format!("{scheme}://{host}")));
             let without_port = ["http", "https"].map(|scheme| format!("{scheme}://{tenant}.{host}"));
             named.extend(without_port.into_iter().chain([at(&format!("{tenant}.{host}"))]));
         }
@@ -160,21 +208,13 @@ impl Address<'_> {
             origins.extend(bare(&origins));
             named.extend(bare(&named));
         }
-        origins.extend(self.door.public_url.iter().chain(&self.front.public_url).map(ToString::to_string));
-        let is_default = self.front.default_tenant.as_deref().is_some_and(|name| name.eq_ignore_ascii_case(tenant));
-        let alone = self.door.tenant.is_some() || is_default || self.way == Way::Host;
+        origins.extend(more);
         let below = |origin: &String| format!("{origin}/{tenant}");
-        let mut all: Vec<String> = origins.iter().map(below).chain(named.iter().map(below)).collect();
+        all.extend(origins.iter().chain(&fronts).chain(&named).map(below));
         all.extend(named);
         if alone {
-            all.extend(origins);
+            shared.extend(origins);
         }
-        let ours = self.ours();
-        all.iter_mut().for_each(|alias| alias.make_ascii_lowercase());
-        all.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
-        all.dedup();
-        all.retain(|alias| !alias.eq_ignore_ascii_case(&ours));
-        all
     }
 
     /// Scheme, host, port, and the path that a proxy before us takes away.

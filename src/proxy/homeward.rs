@@ -9,7 +9,7 @@ use http::{HeaderMap, Method, Response};
 use super::Tenant;
 use super::account::Payload;
 use super::address::Address;
-use super::links::{Addresses, Homes, Links, Mode, Rewritten};
+use super::links::{Addresses, Homes, Links, Mode, Rewritten, Seen};
 use crate::server::Inbound;
 use crate::superoffice::origin::{BaseUrl, UpstreamHosts};
 use crate::superoffice::state::keeper::Standing;
@@ -57,23 +57,27 @@ pub(super) struct WayHome<'a> {
     pub(super) mode: Mode,
     pub(super) hosts: &'a UpstreamHosts,
     pub(super) tenant: &'a Tenant,
+    /// What is carried besides `api`.
+    pub(super) routes: &'a [Box<str>],
     /// Whether the API's listing is asked for.
     pub(super) listing: bool,
     pub(super) address: Address<'a>,
 }
 
 impl WayHome<'_> {
-    /// An answer as this caller should see it.
-    pub(super) async fn home(&self, standing: &Arc<Standing>, method: &Method, response: Response<Payload>) -> Response<Payload> {
+    /// An answer, in whose head this was seen, as this caller should see it.
+    pub(super) async fn home(
+        &self,
+        seen: Seen,
+        standing: &Arc<Standing>,
+        method: &Method,
+        response: Response<Payload>,
+    ) -> Response<Payload> {
         let (head, payload) = response.into_parts();
-        let known = match self.mode {
-            Mode::Off => None,
-            _ => self.tenant.homes.of(self.tenant, standing),
-        };
-        match (payload, known) {
+        match (payload, self.tenant.homes.of(self.tenant, standing)) {
             (Payload::Upstream(body), Some(known)) => {
-                let rewritten = self.links(&known).answer(method, Response::from_parts(head, body)).await;
-                rewritten.map(Payload::Rewritten)
+                let rewritten = self.links(&known).answer(seen, method, Response::from_parts(head, body)).await;
+                rewritten.map(|body| Payload::Rewritten(Box::new(body)))
             }
             (payload, _) => Response::from_parts(head, payload),
         }
@@ -94,7 +98,7 @@ impl WayHome<'_> {
 
     fn links<'l>(&'l self, known: &'l Known) -> Links<'l, Ours<'l>> {
         let addresses = Ours { address: &self.address, bases: known.bases };
-        Links { mode: self.mode, homes: &known.homes, addresses, hosts: self.hosts, listing: self.listing }
+        Links { mode: self.mode, homes: &known.homes, addresses, hosts: self.hosts, routes: self.routes, listing: self.listing }
     }
 }
 
@@ -115,7 +119,17 @@ impl Addresses for Ours<'_> {
         self.place(self.address.ours())
     }
 
+    fn is_shared(&self) -> bool {
+        // Where the homes are bases, `/api` is part of the address.
+        !self.bases && self.address.is_shared()
+    }
+
     fn aliases(&self) -> Vec<String> {
-        self.address.aliases().into_iter().map(|alias| self.place(alias)).collect()
+        let shared = if self.bases { self.address.shared_aliases() } else { Vec::new() };
+        self.address.aliases().into_iter().chain(shared).map(|alias| self.place(alias)).collect()
+    }
+
+    fn shared_aliases(&self) -> Vec<String> {
+        if self.bases { Vec::new() } else { self.address.shared_aliases() }
     }
 }

@@ -6,6 +6,8 @@
 //! `all` can be undone: what is spelled exactly as theirs is now becomes ours, and any other spelling (an earlier host, the
 //! port written, capitals) becomes ours, a marker, and that spelling: `http://localhost:8080/Cust12345/~online1.superoffice.com/Cust12345`.
 //! Such a path is a way to the tenant like any other. In a request's body both become again what they were.
+//! Where other things may live at our address (`http://localhost:8080` is the default tenant's only before `/api` and the like),
+//! neither direction touches what is not the tenant's: a link to the intranet's wiki must not become SuperOffice's in the CRM.
 //!
 //! A body is read ahead, up to [`AHEAD`] bytes, if its length is known or it is compressed. One that is whole then and has no
 //! links goes on just as it came, with all its headers. Larger ones are rewritten while they stream: their length is not
@@ -35,9 +37,10 @@ use self::find::Starts;
 use self::flow::Ahead;
 pub use self::flow::Rewritten;
 use self::headers::Format;
+pub use self::headers::Seen;
 pub use self::homes::Homes;
 use self::rewriter::Rewriter;
-use self::rule::Rule;
+use self::rule::{Place, Rule};
 use self::scope::Scope;
 use self::stream::{PIECE, Stream};
 use crate::body::BoxError;
@@ -55,6 +58,13 @@ pub enum Mode {
     All,
 }
 
+impl Mode {
+    /// What of an answer with this head may have to be rewritten; `None`, as for most: nothing, and it goes on just as it is.
+    pub fn look(self, headers: &HeaderMap) -> Option<Seen> {
+        Some(headers::look(headers)).filter(|seen| self != Mode::Off && (seen.links || seen.body.is_some()))
+    }
+}
+
 /// How much of a body is read before its head is sent on.
 pub const AHEAD: usize = 128 * 1024;
 
@@ -66,8 +76,14 @@ pub trait Addresses {
     /// The address that this caller used, without a slash at its end.
     fn ours(&self) -> String;
 
+    /// Whether that is the tenant's only before `/api` and the like: other things may live there, too.
+    fn is_shared(&self) -> bool;
+
     /// The other addresses by which the same tenant is reached: they, too, are never stored at SuperOffice.
     fn aliases(&self) -> Vec<String>;
+
+    /// Those of them that are shared.
+    fn shared_aliases(&self) -> Vec<String>;
 }
 
 /// One request's rewriting, there and back.
@@ -80,6 +96,8 @@ pub struct Links<'a, A> {
     pub addresses: A,
     /// The hosts that an address behind a marker may name.
     pub hosts: &'a UpstreamHosts,
+    /// What is carried besides `api`.
+    pub routes: &'a [Box<str>],
     /// Whether this is a request for the API's listing: all its values are links.
     pub listing: bool,
 }
@@ -98,16 +116,12 @@ pub fn accept_encoding(headers: &mut HeaderMap) {
 }
 
 impl<A: Addresses> Links<'_, A> {
-    /// An answer as this caller should see it.
-    pub async fn answer<B>(&self, method: &Method, response: Response<B>) -> Response<Rewritten<B>>
+    /// An answer, in whose head this was seen, as this caller should see it.
+    pub async fn answer<B>(&self, seen: Seen, method: &Method, response: Response<B>) -> Response<Rewritten<B>>
     where
         B: HttpBody<Data = Bytes, Error = BoxError> + Unpin,
     {
-        if self.mode == Mode::Off {
-            return response.map(|body| Ahead::nothing(body).into());
-        }
         let (mut parts, body) = response.into_parts();
-        let seen = headers::look(&parts.headers);
         if seen.links {
             headers::rewrite(&mut parts.headers, self.homes, || plain(self.addresses.ours()));
         }
@@ -210,11 +224,16 @@ impl<A: Addresses> Links<'_, A> {
     fn rewriter(&self, format: Format, direction: Direction) -> Option<Rewriter> {
         let (homes, hosts) = (self.homes.clone(), self.hosts.clone());
         let ours = plain(self.addresses.ours())?;
-        let aliases = || self.addresses.aliases().into_iter().filter_map(plain).collect::<Vec<String>>();
+        let place = |shared| move |url| Place { url, shared };
+        let ours = Place { url: ours, shared: self.addresses.is_shared() };
+        let aliases = || {
+            let own = self.addresses.aliases().into_iter().filter_map(plain).map(place(false));
+            own.chain(self.addresses.shared_aliases().into_iter().filter_map(plain).map(place(true))).collect::<Vec<Place>>()
+        };
         let rule = match (direction, self.mode) {
-            (Direction::Request, _) => Rule::back(homes, ours, aliases(), hosts),
-            (Direction::Answer, Mode::All) => Rule::all(homes, ours, &aliases(), hosts),
-            (Direction::Answer, _) => Rule::known(homes, ours),
+            (Direction::Request, _) => Rule::back(homes, ours, aliases(), hosts, self.routes),
+            (Direction::Answer, Mode::All) => Rule::all(homes, ours, &aliases(), hosts, self.routes),
+            (Direction::Answer, _) => Rule::known(homes, ours.url),
         };
         let scope = match (self.mode, format) {
             (Mode::All, _) => Scope::All,

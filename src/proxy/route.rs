@@ -186,6 +186,11 @@ impl<T> Routes<T> {
         self.tenants.place_of(name) == Some(place) || self.contexts.get(name).is_some_and(|places| places.contains(&place))
     }
 
+    /// What is carried besides `api`.
+    pub fn further(&self) -> &[Box<str>] {
+        &self.further
+    }
+
     /// Whether a tenant has this name.
     pub fn knows(&self, name: &str) -> bool {
         self.tenants.place_of(name).is_some()

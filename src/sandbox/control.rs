@@ -7,10 +7,12 @@
 //! | `POST /_sandbox/revoke-tickets[?tenant=Cust12345]` | ends tickets; `{"Revoked": n}` |
 //! | `GET /_sandbox/counters` | what has been asked so far, [`Counters`] |
 //! | `GET /_sandbox/stored/Cust12345/Contact/1` | an entity as it is stored, without links |
-//! | `POST /_sandbox/push` | sends a state-change notification, [`super::push::Push`]: `{"tenant": "Cust12345", "change": "Move", \
-//! "url": "http://…", "token": "ok", "times": 1}`, of which `tenant` and `change` are enough after `--push-to`; tells what the \
-//! receiver said, `[{"Status": 204, "Body": ""}]` |
+//! | `POST /_sandbox/push` | sends a state-change notification, [`super::push::Push`] |
 //! | `POST /_sandbox/reset` | as freshly started: faults, counters, tickets and data |
+//!
+//! A push is `{"tenant": "Cust12345", "change": "Move", "url": "http://…", "token": "ok", "times": 1}`; the last two may be left out,
+//! and `url` after `--push-to`. `change` may be its number, `token` `forged`, `wrong_issuer`, `wrong_tenant`, `expired` or `none`. The
+//! answer is what the receiver said, each time: `[{"Status": 200, "Body": ""}]`.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};

@@ -1,8 +1,8 @@
 //! The I/O edge of the exchange: sign → send → parse → verify. Classifies every failure; caches and schedules nothing
 //! but what belongs to one login service: its public keys and how far its clock is from ours.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
-use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
@@ -60,7 +60,7 @@ pub struct Login {
     skew: AtomicI64,
     skew_told: AtomicBool,
     /// When keys were last fetched for a notification.
-    strangers: std::sync::Mutex<Option<Moment>>,
+    strangers: Mutex<Option<Moment>>,
 }
 
 /// How a login service is spoken to.
@@ -314,29 +314,30 @@ impl Login {
             let expected = jwt::ExpectedNotice { login: &login, now: self.corrected_now(), leeway: self.leeway };
             jwt::verify_notice(token, keys, &expected)
         };
-        let known = match &self.keys {
+        let known = || match &self.keys {
             Keys::File(keys) => Some(keys.clone()),
             Keys::Jwks { current, .. } => current.load_full(),
         };
-        let judged = known.map(|keys| check(&keys).map_err(|error| (error.wants_fresh_keys(), LoginError::Token(Arc::new(error)))));
-        match judged {
-            Some(Ok(context)) => return Ok(context),
-            Some(Err((false, refused))) => return Err(refused),
-            Some(Err((true, refused))) if !self.may_fetch_for_strangers() => return Err(refused),
-            None if !self.may_fetch_for_strangers() => return Err(LoginError::Keys("they were asked for a moment ago".to_owned())),
-            Some(Err((true, _))) | None => {}
+        let judge = |keys: Option<Arc<VerificationKeys>>| match keys.map(|keys| check(&keys)) {
+            Some(Err(error)) if error.wants_fresh_keys() => Err(LoginError::Token(Arc::new(error))),
+            Some(judged) => Ok(judged.map_err(|error| LoginError::Token(Arc::new(error)))),
+            None => Err(LoginError::Keys("they were asked for a moment ago, in vain".to_owned())),
+        };
+        if let Ok(judged) = judge(known()) {
+            return judged;
         }
-        self.verify_by(check).await
-    }
-
-    fn may_fetch_for_strangers(&self) -> bool {
+        // Held while they are fetched: genuine ones that come meanwhile need the same keys.
+        let mut last = self.strangers.lock().await;
+        let wanting = match judge(known()) {
+            Ok(judged) => return judged,
+            Err(wanting) => wanting,
+        };
         let now = self.clock.now();
-        let mut last = self.strangers.lock().unwrap_or_else(PoisonError::into_inner);
-        let may = last.is_none_or(|last| now.since(last) >= KEYS_AT_MOST_EVERY);
-        if may {
-            *last = Some(now);
+        if last.is_some_and(|last| now.since(last) < KEYS_AT_MOST_EVERY) {
+            return Err(wanting);
         }
-        may
+        *last = Some(now);
+        self.verify_by(check).await
     }
 
     async fn verify_by<T>(&self, check: impl Fn(&VerificationKeys) -> Result<T, JwtError>) -> Result<T, LoginError> {

@@ -122,8 +122,16 @@ impl Addresses for Local {
         "http://localhost:8080/Cust5000".to_owned()
     }
 
+    fn is_shared(&self) -> bool {
+        false
+    }
+
     fn aliases(&self) -> Vec<String> {
         vec!["http://127.0.0.1:8080/Cust5000".to_owned()]
+    }
+
+    fn shared_aliases(&self) -> Vec<String> {
+        Vec::new()
     }
 }
 
@@ -147,16 +155,17 @@ fn link_rewriting(c: &mut Criterion) {
         ("1 KiB with _Links", Mode::Known, &linked),
         ("1 KiB with _Links, all", Mode::All, &linked),
     ] {
-        let links = Links { mode, homes: &homes, addresses: Local, hosts: &hosts, listing: false };
+        let links = Links { mode, homes: &homes, addresses: Local, hosts: &hosts, routes: &[], listing: false };
         let answer = || {
             let mut answer = Response::new(soproxy::body::full(body.clone()));
             *answer.headers_mut() = head.clone();
             answer
         };
-        let rewrite = |answer| {
-            let done = pin!(links.answer(&Method::GET, answer)).poll(&mut Context::from_waker(Waker::noop()));
+        let rewrite = |answer: Response<_>| {
+            let seen = mode.look(answer.headers())?;
+            let done = pin!(links.answer(seen, &Method::GET, answer)).poll(&mut Context::from_waker(Waker::noop()));
             assert!(done.is_ready());
-            done
+            Some(done)
         };
         group.bench_function(name, |b| b.iter_batched(answer, rewrite, BatchSize::SmallInput));
     }

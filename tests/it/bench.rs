@@ -110,12 +110,14 @@ impl Setup {
         let config = config(&login_url, &self.settings, &self.more);
         let app = App::build(config, self.clock.clone(), None).await.unwrap();
         let doors = app.addresses().split_off(1);
+        let push = app.push_addresses().first().copied();
         let (proxy, admin, live, stop) = (app.addresses()[0], app.admin_addresses().first().copied(), app.live(), app.stop());
         tokio::spawn(app.run());
         Bench {
             sandbox,
             proxy,
             doors,
+            push,
             admin,
             live,
             stop,
@@ -139,6 +141,8 @@ pub struct Bench {
     pub proxy: SocketAddr,
     /// The listeners that are bound to one tenant each.
     pub doors: Vec<SocketAddr>,
+    /// Where state-change notifications are taken.
+    pub push: Option<SocketAddr>,
     pub admin: Option<SocketAddr>,
     pub live: Live,
     pub stop: Stop,

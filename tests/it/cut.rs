@@ -52,6 +52,21 @@ async fn a_caller_of_http_1_1_sees_that_its_answer_is_not_whole() {
 }
 
 #[tokio::test]
+async fn what_came_before_the_break_arrives_although_both_came_at_once() {
+    let stage = Stage::new().await;
+    let bench = Setup::new().api_at(stage.address).start().await;
+    for cut in CUTS.into_iter().filter(|(_, _, reset)| !reset) {
+        let mut wire = Wire::to(bench.proxy).await;
+        wire.say(request("GET", "/v1/x", "")).await;
+        let (up, _) = stage.request().await;
+        play(up, (&format!("{}{}", cut.0, cut.1), "", false), async {}).await;
+        let answer = wire.answer().await;
+        assert_eq!((answer.status(), answer.complete), (200, false), "{cut:?}");
+        assert!(answer.text().starts_with("partial"), "{cut:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_caller_of_http_1_0_gets_a_reset_where_the_end_would_say_that_all_is_well() {
     let stage = Stage::new().await;
     let bench = Setup::new().api_at(stage.address).start().await;

@@ -165,13 +165,13 @@ async fn api_url_goes_before_the_state_endpoint_which_is_not_asked_then() {
 }
 
 #[tokio::test]
-async fn without_api_url_the_state_endpoint_says_where_at_start_and_at_each_renewal() {
+async fn without_api_url_the_state_endpoint_says_where_at_start_and_after_a_421() {
     let (peer, seen) = recorder(OK).await;
-    let setup = Setup::new().set("superoffice.upstream_hosts", &peer.address.to_string()).set("renewal.max_age", "1s");
+    let setup = Setup::new().set("superoffice.upstream_hosts", &peer.address.to_string()).set("state.min_interval", "50ms");
     let bench = setup.start().await;
     assert_eq!(bench.get("/api/v1/_sandbox/echo").await.status, 200);
     assert_eq!(bench.sandbox.control().counters().state, 2, "one for each tenant");
-    // The tenant moves; the next renewal learns it. Uses keep the tenant among those that are renewed at `max_age`.
+    // The tenant moves, and its old place says so.
     bench.sandbox.control().change_faults(|faults| _ = faults.moved.insert(TENANT.into(), Some(format!("http://{}", peer.address))));
     bench
         .until("the new place is used", async || {
@@ -195,7 +195,8 @@ async fn without_a_state_endpoint_the_tokens_webapi_url_is_used() {
 #[tokio::test]
 async fn a_place_outside_upstream_hosts_gets_no_ticket() {
     let (peer, seen) = recorder(OK).await;
-    let bench = Setup::new().fault(&format!("moved.Cust12345=http://{}", peer.address)).start().await;
+    let moved = format!("moved.Cust12345=http://{}", peer.address);
+    let bench = Setup::new().fault(&moved).set("state.min_interval", "50ms").start().await;
     // The token still names the old place, which is listed and says so itself.
     let answer = bench.get("/api/v1/x").await;
     assert_eq!((answer.status.as_u16(), answer.error()), (421, None));

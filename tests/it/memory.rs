@@ -18,7 +18,7 @@ const SIZE: u64 = 300 * 1024 * 1024;
 const ROOM: u64 = 30 * 1024 * 1024;
 
 /// The most memory that a process has had at once, bytes.
-fn high_water(program: &Program) -> u64 {
+pub fn high_water(program: &Program) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{}/status", program.pid())).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
     line.trim().strip_suffix(" kB").unwrap().parse::<u64>().unwrap() * 1024

@@ -1,11 +1,12 @@
 //! A tenant's state: how long it is believed, how often it is fetched, and what callers get while the tenant does not run.
 
 mod moves;
+mod told;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::Method;
+use http::{Method, Request};
 use soproxy::sandbox::demo;
 use tokio::task::JoinSet;
 
@@ -159,6 +160,20 @@ async fn a_state_that_does_not_run_blocks_nobody_beyond_its_end() {
     assert_eq!(bench.get(WHO).await.error(), Some("tenant_not_running"), "it is believed as long as it said");
     hand.advance(2 * SECOND);
     served(&bench).await;
+}
+
+#[tokio::test]
+async fn links_go_back_out_as_superoffices_own_even_if_only_the_token_tells_where_that_is() {
+    let setup = Setup::new().fault("state_down=true").set("renewal.prefetch", "false").set("upstream.rewrite_links", "all");
+    let bench = setup.start().await;
+    let link = format!("http://{}/{TENANT}/api/v1/Contact/1", bench.proxy);
+    let made = Request::post(format!("/{TENANT}/api/v1/Contact"))
+        .header("host", bench.proxy.to_string())
+        .header("content-type", "application/json");
+    let made = bench.send(made.body(format!(r#"{{"Name":"{link}"}}"#).into()).unwrap()).await;
+    assert_eq!((made.status.as_u16(), made.json()["Name"].as_str()), (200, Some(&*link)));
+    let stored = bench.sandbox.control().stored(TENANT, "Contact", 61).unwrap();
+    assert_eq!(stored["Name"].as_str(), Some(&*format!("{}/{TENANT}/api/v1/Contact/1", bench.sandbox.base())));
 }
 
 // While the tenant does not run

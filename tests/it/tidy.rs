@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use clap::CommandFactory;
 use soproxy::cli::Cli;
 use soproxy::proxy::error::ProxyError;
+use soproxy::superoffice::state::TenantState;
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -199,4 +200,33 @@ fn readme_lists_every_metric() {
         let row = format!("| `{name}` | {help} |");
         assert!(readme.lines().any(|line| line == row), "README's table of metrics lacks {row}");
     }
+}
+
+#[test]
+fn readme_tells_what_each_state_is_answered_with() {
+    let readme = readme();
+    let section = readme.split("\n## Tenants that move and stop\n").nth(1).unwrap().split("\n## ").next().unwrap();
+    let rows: Vec<Vec<&str>> =
+        section.lines().filter(|line| line.starts_with("| ")).map(|row| row.split('|').map(str::trim).collect()).collect();
+    let row = |name: &str| rows.iter().find(|row| row[1] == name).unwrap_or_else(|| panic!("README's table of states lacks {name}"));
+    let mut documented = 0;
+    for number in
+        (0..100).filter(|number| TenantState::parse(format!(r#"{{"State":{number}}}"#).as_bytes()).unwrap().name != number.to_string())
+    {
+        let state = |running: bool| TenantState::parse(format!(r#"{{"State":{number},"IsRunning":{running}}}"#).as_bytes()).unwrap();
+        assert_eq!(state(true).outage(), None);
+        let name = state(false).name;
+        let serves = matches!(&*name, "Unknown" | "Running" | "OnlineMaintenance");
+        let expected = match state(false).outage().filter(|_| !serves) {
+            None => ("SuperOffice's", String::new(), String::new()),
+            Some(outage) if outage.deleted => ("410", "`tenant_deleted`".to_owned(), String::new()),
+            Some(outage) => ("503", "`tenant_not_running`".to_owned(), outage.retry_after.as_secs().to_string()),
+        };
+        let row = row(&format!("`{name}`"));
+        assert_eq!((row[2], row[3].to_owned(), row[4].to_owned()), expected, "{name}");
+        documented += 1;
+    }
+    assert_eq!(documented, 11);
+    let other = TenantState::parse(br#"{"State":"Frozen","IsRunning":false}"#).unwrap().outage().unwrap();
+    assert_eq!(row("one that is not documented")[4], other.retry_after.as_secs().to_string());
 }

@@ -132,7 +132,7 @@ fn a_public_url_overrides_all_and_the_doors_own_comes_first() {
         called.way = way;
         assert_eq!(called.ours(), ours);
     }
-    called.front.doors = [Door { tenant: Some("Cust12345".into()), public_url: url("https://c.example") }].into();
+    called.front.doors = [Door { tenant: Some("Cust12345".into()), public_url: url("https://c.example"), ..Door::default() }].into();
     assert_eq!(Called { way: Way::Listener, ..called }.ours(), "https://c.example");
 }
 
@@ -162,20 +162,65 @@ fn every_other_address_is_an_alias() {
 #[test]
 fn where_a_tenant_is_alone_the_origin_is_an_alias() {
     let has = |called: &Called, alias: &str| called.of(|address| address.aliases().iter().any(|have| have == alias));
+    let shares = |called: &Called, alias: &str| called.of(|address| address.shared_aliases().iter().any(|have| have == alias));
     let mut bound = Called { way: Way::Listener, ..Called::by(&[("host", "localhost:8080")]) };
-    bound.front.doors = [Door { tenant: Some("Cust12345".into()), public_url: url("https://C.example") }].into();
+    bound.front.doors = [Door { tenant: Some("Cust12345".into()), public_url: url("https://C.example"), ..Door::default() }].into();
     assert!(
-        has(&bound, "http://127.0.0.1:8080")
+        shares(&bound, "http://127.0.0.1:8080")
             && has(&bound, "http://127.0.0.1:8080/cust12345")
             && has(&bound, "https://c.example/cust12345")
     );
     let mut default = Called::by(&[("host", "localhost:8080")]);
     default.front.default_tenant = Some("cust12345".to_owned());
-    assert!(has(&default, "http://localhost:8080") && has(&default, "http://[::1]:8080"));
+    assert!(shares(&default, "http://localhost:8080") && shares(&default, "http://[::1]:8080"));
+    assert!(!has(&default, "http://localhost:8080") && !default.of(|address| address.is_shared()));
+    default.way = Way::Default;
+    assert!(default.of(|address| address.is_shared()));
+    default.way = Way::Host;
+    assert!(!default.of(|address| address.is_shared()));
     default.front.default_tenant = Some("other".to_owned());
-    assert!(!has(&default, "http://localhost:8080"));
+    assert!(!shares(&default, "http://localhost:8080"));
     let eighty = Called { local: "127.0.0.1:80", ..Called::by(&[("host", "localhost")]) };
     assert!(has(&eighty, "http://localhost:80/cust12345") && has(&eighty, "http://127.0.0.1/cust12345"));
+}
+
+#[test]
+fn the_addresses_of_other_listeners_are_aliases_too() {
+    let door = |tenant: Option<&str>, address: &str| Door {
+        tenant: tenant.map(Into::into),
+        address: Some(address.parse().unwrap()),
+        ..Door::default()
+    };
+    let mut called = Called::by(&[("host", "localhost:8080")]);
+    called.front.hosts = vec!["soproxy".to_owned()];
+    called.front.doors = [
+        door(None, LOCAL),
+        door(Some("cust12345"), "127.0.0.1:8082"),
+        door(Some("Other"), "127.0.0.1:8083"),
+        Door { public_url: url("https://c.example"), ..door(Some("Cust12345"), "10.0.0.1:8084") },
+    ]
+    .into();
+    let aliases = called.of(|address| [address.aliases(), address.shared_aliases()].concat());
+    let has = |alias: &str| aliases.iter().any(|have| have == alias);
+    for alias in [
+        "http://localhost:8082",
+        "http://127.0.0.1:8082/cust12345",
+        "http://soproxy:8082",
+        "http://cust12345.localhost:8082",
+        "http://10.0.0.1:8084",
+        "https://c.example",
+        "https://c.example/cust12345",
+    ] {
+        assert!(has(alias), "{alias}: {aliases:#?}");
+    }
+    for other in ["http://localhost:8083", "http://localhost:8083/cust12345", "http://127.0.0.1:8080", "http://10.0.0.1:8080"] {
+        assert!(!has(other), "{other}");
+    }
+    // What is at the host's other ports may be somebody else's.
+    called.way = Way::Listener;
+    let aliases = called.of(|address| [address.aliases(), address.shared_aliases()].concat());
+    assert!(!aliases.iter().any(|have| have == "http://soproxy" || have == "https://soproxy"), "{aliases:#?}");
+    assert!(aliases.iter().any(|have| have == "https://soproxy/cust12345"));
 }
 
 proptest! {

@@ -102,7 +102,8 @@ pub(super) enum Format {
 }
 
 /// What matters here about a head, seen in one pass: most heads have nothing to be rewritten.
-pub(super) struct Seen {
+#[derive(Clone, Copy, Debug)]
+pub struct Seen {
     /// Whether there is a header that may hold links.
     pub(super) links: bool,
     /// Format and coding of the body, if it may be rewritten. A file, or a part of something, may not.

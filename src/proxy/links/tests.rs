@@ -26,6 +26,8 @@ pub(super) const OURS: &str = "http://localhost:8080/Cust12345";
 pub(super) struct Caller {
     pub(super) ours: &'static str,
     pub(super) aliases: Vec<&'static str>,
+    pub(super) shared: bool,
+    pub(super) shared_aliases: Vec<&'static str>,
 }
 
 impl Addresses for Caller {
@@ -35,6 +37,14 @@ impl Addresses for Caller {
 
     fn aliases(&self) -> Vec<String> {
         self.aliases.iter().map(|&alias| alias.to_owned()).collect()
+    }
+
+    fn is_shared(&self) -> bool {
+        self.shared
+    }
+
+    fn shared_aliases(&self) -> Vec<String> {
+        self.shared_aliases.iter().map(|&alias| alias.to_owned()).collect()
     }
 }
 
@@ -56,19 +66,25 @@ pub(super) struct World {
     pub(super) homes: Arc<Homes>,
     pub(super) hosts: UpstreamHosts,
     pub(super) caller: Caller,
+    pub(super) routes: Vec<Box<str>>,
 }
 
 impl World {
     pub(super) fn new() -> World {
-        World { homes: homes(), hosts: hosts(), caller: Caller { ours: OURS, aliases: vec!["http://127.0.0.1:8080/Cust12345"] } }
+        World {
+            homes: homes(),
+            hosts: hosts(),
+            caller: Caller { ours: OURS, aliases: vec!["http://127.0.0.1:8080/Cust12345"], shared: false, shared_aliases: vec![] },
+            routes: vec!["CS".into()],
+        }
     }
 
     pub(super) fn at(ours: &'static str, aliases: &[&'static str]) -> World {
-        World { caller: Caller { ours, aliases: aliases.to_vec() }, ..World::new() }
+        World { caller: Caller { ours, aliases: aliases.to_vec(), shared: false, shared_aliases: vec![] }, ..World::new() }
     }
 
     pub(super) fn links(&self, mode: Mode) -> Links<'_, Caller> {
-        Links { mode, homes: &self.homes, addresses: self.caller.clone(), hosts: &self.hosts, listing: false }
+        Links { mode, homes: &self.homes, addresses: self.caller.clone(), hosts: &self.hosts, routes: &self.routes, listing: false }
     }
 }
 
@@ -157,8 +173,21 @@ pub(super) async fn read<B: HttpBody<Data = Bytes, Error = BoxError> + Unpin>(mu
     (all, Ok(None))
 }
 
+impl<A: Addresses> Links<'_, A> {
+    /// An answer as the pipeline has it rewritten.
+    pub(super) async fn answered<B>(&self, method: &Method, response: Response<B>) -> Response<Rewritten<B>>
+    where
+        B: HttpBody<Data = Bytes, Error = BoxError> + Unpin,
+    {
+        match self.mode.look(response.headers()) {
+            Some(seen) => self.answer(seen, method, response).await,
+            None => response.map(|body| Ahead::nothing(body).into()),
+        }
+    }
+}
+
 pub(super) async fn get(links: &Links<'_, Caller>, lines: &[(&'static str, &str)], body: Source) -> (HeaderMap, Vec<u8>) {
-    let (parts, body) = links.answer(&Method::GET, answer(lines, body)).await.into_parts();
+    let (parts, body) = links.answered(&Method::GET, answer(lines, body)).await.into_parts();
     let (body, end) = read(body).await;
     end.unwrap();
     (parts.headers, body)

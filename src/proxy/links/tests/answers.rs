@@ -103,7 +103,7 @@ async fn only_json_and_xml_are_looked_at() {
     for status in [StatusCode::PARTIAL_CONTENT, StatusCode::NOT_MODIFIED] {
         let mut response = answer(&[JSON], Source::of([link(THEIRS)]).declared());
         *response.status_mut() = status;
-        let body = world.links(Mode::All).answer(&Method::GET, response).await.into_body();
+        let body = world.links(Mode::All).answered(&Method::GET, response).await.into_body();
         assert_eq!(read(body).await.0, link(THEIRS).into_bytes());
     }
 }
@@ -115,18 +115,24 @@ async fn a_body_without_links_comes_out_as_it_came() {
         fn ours(&self) -> String {
             panic!("not needed")
         }
+        fn is_shared(&self) -> bool {
+            panic!("not needed")
+        }
         fn aliases(&self) -> Vec<String> {
+            panic!("not needed")
+        }
+        fn shared_aliases(&self) -> Vec<String> {
             panic!("not needed")
         }
     }
     let world = World::new();
     for mode in [Mode::Known, Mode::All] {
-        let links = Links { mode, homes: &world.homes, addresses: Nobody, hosts: &world.hosts, listing: false };
+        let links = Links { mode, homes: &world.homes, addresses: Nobody, hosts: &world.hosts, routes: &[], listing: false };
         let came = Bytes::from(r#"{"odata.id":"https://other.example/Cust12345","a":"https:\/\/b"}"#);
         let lines = [JSON, ("etag", "\"1\""), ("digest", "x"), ("accept-ranges", "bytes"), ("content-length", "64")];
         let response = answer(&lines, Source::of([came.clone()]).declared());
         let before = response.headers().clone();
-        let (parts, mut body) = links.answer(&Method::GET, response).await.into_parts();
+        let (parts, mut body) = links.answered(&Method::GET, response).await.into_parts();
         assert_eq!(parts.headers, before);
         assert_eq!(body.size_hint().exact(), Some(came.len() as u64));
         let data = body.frame().await.unwrap().unwrap().into_data().unwrap();
@@ -159,10 +165,10 @@ async fn heads_of_rewritten_bodies_are_honest() {
     assert_eq!((headers.get(CONTENT_LENGTH), body), (None, link(OURS).into_bytes()), "streamed");
 
     let head = answer(&lines, Source::default());
-    let head = world.links(Mode::Known).answer(&Method::HEAD, head).await;
+    let head = world.links(Mode::Known).answered(&Method::HEAD, head).await;
     assert_eq!(head.headers().get(CONTENT_LENGTH), None);
     let head = answer(&[("content-type", "image/png"), ("content-length", "1")], Source::default());
-    let head = world.links(Mode::Known).answer(&Method::HEAD, head).await;
+    let head = world.links(Mode::Known).answered(&Method::HEAD, head).await;
     assert_eq!(head.headers()[CONTENT_LENGTH], "1");
 }
 
@@ -223,6 +229,6 @@ fn nothing_ties_an_answer_to_a_thread() {
     let world = World::new();
     let links = world.links(Mode::All);
     let body = || Box::new(http_body_util::Full::new(Bytes::new()).map_err(|never| -> BoxError { match never {} }));
-    sends(&links.answer(&Method::GET, Response::new(body())));
+    sends(&links.answered(&Method::GET, Response::new(body())));
     sends(&Some(Rewritten::from(Ahead::nothing(body()))));
 }

@@ -117,7 +117,7 @@ async fn a_large_body_that_ends_too_early_does_not_look_whole() {
             Source::of([coded[..2 * AHEAD].to_vec(), vec![0xff; AHEAD]]),
         ];
         for source in cases {
-            let response = world.links(Mode::Known).answer(&Method::GET, answer(&lines(coding), source)).await;
+            let response = world.links(Mode::Known).answered(&Method::GET, answer(&lines(coding), source)).await;
             let (answered, end) = read(response.into_body()).await;
             assert!(end.is_err(), "{coding}");
             assert!(decode(coding, &answered).is_err(), "{coding}: the coding, too, is not whole");
@@ -132,11 +132,11 @@ async fn what_came_before_a_break_is_passed_on() {
     let short = [("content-type", "application/json")];
     let mut source = Source::of([text.clone()]).then(Piece::Broken);
     source.length = Some(1000);
-    let response = world.links(Mode::Known).answer(&Method::GET, answer(&short, source)).await;
+    let response = world.links(Mode::Known).answered(&Method::GET, answer(&short, source)).await;
     assert_eq!(read(response.into_body()).await, (text.clone().into_bytes(), Err("broken off".to_owned())));
     // Streaming: also what was not decided yet.
     let source = Source::of([format!("{text}\",\"odata.id\":\"https://onli")]).then(Piece::Broken);
-    let response = world.links(Mode::Known).answer(&Method::GET, answer(&short, source)).await;
+    let response = world.links(Mode::Known).answered(&Method::GET, answer(&short, source)).await;
     let expected = format!("{}\",\"odata.id\":\"https://onli", text.replace(THEIRS, OURS));
     assert_eq!(read(response.into_body()).await, (expected.into_bytes(), Err("broken off".to_owned())));
 }
@@ -152,7 +152,7 @@ async fn trailers_pass() {
             let text = text.clone() + &noise(size);
             let source = Source::of([encode(coding, text.as_bytes())]).then(Piece::Trailers(trailers.clone()));
             let lines = if coding.is_empty() { lines("identity") } else { lines(coding) };
-            let response = world.links(Mode::Known).answer(&Method::GET, answer(&lines, source)).await;
+            let response = world.links(Mode::Known).answered(&Method::GET, answer(&lines, source)).await;
             assert_eq!(response.headers().get(CONTENT_LENGTH), None);
             let (answered, end) = read(response.into_body()).await;
             assert_eq!(decode(coding, &answered).unwrap(), text.replace(THEIRS, OURS).into_bytes());
@@ -179,7 +179,7 @@ async fn what_upstream_sent_so_far_is_not_delayed() {
     let world = World::new();
     let text = r#"{"a":1,"odata.id":"https://online2.superoffice.com/Cust"#;
     let source = Source::of([text]).then(Piece::Pause).then(Piece::Data("12345\"}".into()));
-    let response = world.links(Mode::Known).answer(&Method::GET, answer(&lines("identity"), source)).await;
+    let response = world.links(Mode::Known).answered(&Method::GET, answer(&lines("identity"), source)).await;
     let mut body = response.into_body();
     assert_eq!(until_pause(&mut body).await, br#"{"a":1,"odata.id":""#);
     assert_eq!(until_pause(&mut body).await, format!("{OURS}\"}}").into_bytes());
@@ -190,7 +190,7 @@ async fn what_upstream_sent_so_far_is_not_delayed() {
         let coded = encode(coding, text.as_bytes());
         let (one, two) = coded.split_at(coded.len() - 5000);
         let source = Source::of([one.to_vec()]).then(Piece::Pause).then(Piece::Data(two.to_vec().into()));
-        let response = world.links(Mode::Known).answer(&Method::GET, answer(&lines(coding), source)).await;
+        let response = world.links(Mode::Known).answered(&Method::GET, answer(&lines(coding), source)).await;
         let mut body = response.into_body();
         let first = until_pause(&mut body).await;
         let mut decoder = Decoder::new(if coding == "br" {
@@ -279,7 +279,7 @@ async fn a_bomb_is_decoded_in_bounded_steps() {
     for coding in ["gzip", "br"] {
         let coded = encode(coding, &plain);
         assert!(coded.len() < AHEAD);
-        let response = world.links(Mode::Known).answer(&Method::GET, answer(&lines(coding), Source::of([coded]))).await;
+        let response = world.links(Mode::Known).answered(&Method::GET, answer(&lines(coding), Source::of([coded]))).await;
         let (answered, end) = read(response.into_body()).await;
         end.unwrap();
         assert_eq!(decode(coding, &answered).unwrap().len(), plain.len());

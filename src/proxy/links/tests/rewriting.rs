@@ -117,9 +117,10 @@ proptest! {
     }
 
     #[test]
-    fn there_and_back_is_the_identity(text in fragments(), cuts in cuts(), world in 0..WORLDS.len()) {
+    fn there_and_back_is_the_identity(text in fragments(), cuts in cuts(), world in 0..WORLDS.len(), shared in any::<bool>()) {
         let (ours, aliases) = WORLDS[world];
-        let world = World::at(ours, aliases);
+        let mut world = World::at(ours, aliases);
+        world.caller.shared = shared;
         // "localhost:8080" with the right things around it is a proxy's address.
         prop_assume!(all(&world, Direction::Request, &text) == text);
         let there = all(&world, Direction::Answer, &text);
@@ -223,4 +224,32 @@ fn a_sandbox_without_tls_and_an_origin_alone() {
         let there = through(&world, Mode::Known, Format::Json, Direction::Answer, &[format!(r#"{{"_Links":"{text}"}}"#).into_bytes()]);
         assert_eq!(show(&there), format!(r#"{{"_Links":"{expected}"}}"#));
     }
+}
+
+#[test]
+fn where_other_things_live_only_the_tenants_own_paths_are_its_address() {
+    let mut world = World::at("http://localhost:8080", &["http://localhost:8080/cust12345"]);
+    (world.caller.shared, world.caller.shared_aliases) = (true, vec!["https://intranet.example"]);
+    let theirs = "https://online2.superoffice.com/Cust12345";
+    for (ours, goes_back) in [
+        ("https://intranet.example/api/v1/x", Some("/api/v1/x")),
+        (r"https:\/\/intranet.example\/api\/v1", Some(r"\/api\/v1")),
+        ("http://localhost:8080/api", Some("/api")),
+        ("http://localhost:8080/cs/x", Some("/cs/x")),
+        ("http://localhost:8080/Cust12345/api", Some("/api")),
+        ("https://intranet.example/wiki/api", None),
+        ("https://intranet.example/apis", None),
+        ("https://intranet.example/", None),
+        ("https://intranet.example", None),
+        ("http://localhost:8080/Cust54321/api/v1", None),
+    ] {
+        let expected = goes_back.map_or(ours.to_owned(), |rest| super::naive::slashes(theirs, rest.contains('\\')) + rest);
+        let text = |url: &str| format!(r#"{{"a":"{url}"}}"#).into_bytes();
+        for pieces in [vec![text(ours)], text(ours).iter().map(|&byte| vec![byte]).collect()] {
+            let back = through(&world, Mode::All, Format::Json, Direction::Request, &pieces);
+            assert_eq!(show(&back), show(&text(&expected)), "{ours}");
+        }
+    }
+    let to_callers = all(&world, Direction::Answer, format!("{theirs}/api/1 {theirs}/CS {theirs}/wiki {theirs}").as_bytes());
+    assert_eq!(show(&to_callers), format!("http://localhost:8080/api/1 http://localhost:8080/CS {theirs}/wiki {theirs}"));
 }

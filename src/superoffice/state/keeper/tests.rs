@@ -1,6 +1,7 @@
 //! The keeper against a scripted source and a hand-moved clock: no sockets, no sleeps but for real waits of a moment.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
 
 use super::*;
 use crate::clock::Hand;
@@ -244,6 +245,8 @@ async fn a_421_finds_the_new_place_for_all_who_wait() {
     assert_eq!(bench.ready(), None, "new requests wait for the news, too");
     let found = bench.keeper.elsewhere(&old).await.unwrap();
     assert_eq!(found.base.as_ref().unwrap().to_string(), "https://b.superoffice.com/Cust1/api");
+    bench.later(60).await;
+    assert_eq!(bench.fetches(), 2, "those who waited asked once");
     assert_eq!(found.previous, std::slice::from_ref(&old));
     assert_eq!(bench.fetches(), 2);
     assert_eq!(*lock(&bench.script.left), ["https://a.superoffice.com/Cust1/api"]);
@@ -271,6 +274,52 @@ async fn a_421_that_the_state_contradicts_is_the_answer() {
     bench.later(10).await;
     bench.until("asked again all the same", || bench.ready().is_some_and(|base| base.starts_with(B))).await;
     assert_eq!(bench.fetches(), 3);
+}
+
+#[tokio::test]
+async fn a_421_that_the_state_contradicts_again_and_again_holds_nobody_up() {
+    let bench = Bench::new(Some(("Running", 600, A)));
+    let base = bench.get().await.base.clone().unwrap();
+    bench.later(60).await;
+    assert_eq!(bench.keeper.misdirected(&base), Misdirected::Asking);
+    assert!(bench.keeper.elsewhere(&base).await.is_none());
+    for fetches in 3..7 {
+        assert_eq!(bench.keeper.misdirected(&base), Misdirected::Stands);
+        bench.script.held.store(true, Ordering::SeqCst);
+        bench.later(10).await;
+        bench.until("it is asked about again", || bench.fetches() == fetches).await;
+        if fetches % 2 == 0 {
+            assert_eq!(bench.keeper.misdirected(&base), Misdirected::Stands, "while the state is asked");
+        }
+        bench.script.held.store(false, Ordering::SeqCst);
+        bench.script.go.notify_waiters();
+        bench.settle().await;
+        assert_eq!(bench.keeper.misdirected(&base), Misdirected::Stands);
+        assert!(bench.ready().is_some(), "nobody waits");
+    }
+    // When it can be asked at once, it is: the tenant may have moved by now.
+    bench.later(10).await;
+    bench.settle().await;
+    bench.says(Some(("Running", 600, B)));
+    bench.later(60).await;
+    assert_eq!(bench.keeper.misdirected(&base), Misdirected::Asking);
+    assert!(bench.keeper.elsewhere(&base).await.is_some());
+}
+
+#[tokio::test]
+async fn while_the_endpoint_is_down_a_421_holds_up_nobody_else() {
+    let bench = Bench::new(Some(("Running", 600, A)));
+    let base = bench.get().await.base.clone().unwrap();
+    bench.says(None);
+    bench.later(60).await;
+    assert_eq!(bench.keeper.misdirected(&base), Misdirected::Asking);
+    assert!(bench.keeper.elsewhere(&base).await.is_none(), "there is no news");
+    assert_eq!(bench.keeper.misdirected(&base), Misdirected::Asking);
+    assert!(bench.ready().is_some(), "others go on");
+    assert!(bench.get().await.base.is_some());
+    bench.says(Some(("Running", 600, B)));
+    bench.later(10).await;
+    assert!(bench.keeper.elsewhere(&base).await.is_some(), "but this one waits for the news");
 }
 
 #[tokio::test]

@@ -1,0 +1,181 @@
+//! What tenants are made of: the clients that they share, their login services, and each tenant's own wiring.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::HeaderValue;
+use secrecy::ExposeSecret;
+use tokio::sync::Semaphore;
+
+use super::StartError;
+use crate::clock::Clock;
+use crate::config::{self, Config};
+use crate::superoffice::ExchangeKind;
+use crate::superoffice::http::Caller;
+use crate::superoffice::keys::VerificationKeys;
+use crate::superoffice::login::{self, Credentials, Login, Observer};
+use crate::superoffice::origin::{AllowedBase, BaseUrl};
+use crate::superoffice::state::keeper::{self, Keeper, Pace};
+use crate::superoffice::tenant::{Granted, StateEndpoint, TenantLogin};
+use crate::ticket::ExchangeFailure;
+use crate::upstream::Upstream;
+use crate::upstream::tls::{self, TlsError};
+
+/// What is made of one tenant's settings.
+pub struct Wiring {
+    /// Its way to a ticket.
+    pub login: TenantLogin,
+    /// Where it is and whether it runs.
+    pub keeper: Arc<Keeper>,
+    /// Its client secret for `SO-AppToken`, sensitive.
+    pub app_token: HeaderValue,
+}
+
+/// The ways out that tenants share: the client for the web API, the one for SuperOffice's own services, and the login
+/// services by their settings.
+pub struct Backplane {
+    upstream: Upstream,
+    caller: Caller,
+    clock: Clock,
+    states: Arc<keeper::Shared>,
+    logins: Vec<(LoginKey, Arc<Login>)>,
+}
+
+/// What makes a login service another one.
+#[derive(Clone, PartialEq)]
+struct LoginKey(BaseUrl, ExchangeKind, Option<Arc<VerificationKeys>>);
+
+impl LoginKey {
+    fn of(tenant: &config::Tenant) -> LoginKey {
+        LoginKey(tenant.login_url.clone(), tenant.exchange, tenant.verification_keys.clone())
+    }
+}
+
+impl Wiring {
+    /// One exchange by hand, observed, and where the tenant's web API is.
+    pub async fn obtain(&self, observer: Observer<'_>) -> Result<(Granted, AllowedBase), ExchangeFailure> {
+        let (granted, _) = tokio::join!(self.login.obtain(observer), self.keeper.get());
+        let granted = granted?;
+        // The token may have told what the state did not.
+        let standing = self.keeper.now();
+        match &standing.base {
+            Some(base) => Ok((granted, base.clone())),
+            None => {
+                let why = standing.unknown.as_deref().unwrap_or("nobody told it");
+                let wire = "the address of this tenant's web API is not known".to_owned();
+                let hint = "Set its api_url, or list the host in superoffice.upstream_hosts if it is SuperOffice's";
+                Err(ExchangeFailure { log: format!("{wire}: {why}. {hint}"), wire })
+            }
+        }
+    }
+}
+
+impl Backplane {
+    /// Goes on with what `before` knows, because nothing has changed that it was made of.
+    pub(super) fn take_over(&mut self, before: &Backplane) {
+        self.upstream = before.upstream.clone();
+        self.caller = before.caller.clone();
+        self.logins = before.logins.clone();
+    }
+
+    /// How often states are fetched stays as it was at start.
+    pub(super) fn keep_pace(&mut self, before: &Backplane) {
+        self.states = before.states.clone();
+    }
+
+    /// Wires the clients. Without trusted roots only a configuration that needs none (loopback, plain) works.
+    pub fn new(config: &Config, clock: Clock) -> Result<Backplane, StartError> {
+        let plain = |tenant: &config::Tenant| !tenant.login_url.is_https() && tenant.api_url.as_ref().is_none_or(|api| !api.is_https());
+        let tls = match tls::client_config(config.superoffice.ca_pem.as_deref()) {
+            Err(TlsError::Roots(_)) if config.tenants.iter().all(plain) => tls::no_roots(),
+            tls => tls,
+        }?;
+        let upstream = Upstream::new(tls, config.upstream.settings.clone(), config.listen.threads());
+        let caller = Caller::new(upstream.clone(), config.superoffice.login_timeout);
+        let states = Arc::new(keeper::Shared {
+            pace: Pace { min: config.state.min_interval, max: config.state.max_interval },
+            clock: clock.clone(),
+            permits: Arc::new(Semaphore::new(config.renewal.concurrency)),
+            patience: config.superoffice.login_timeout + config.state.min_interval + Duration::from_secs(1),
+        });
+        Ok(Backplane { upstream, caller, clock, states, logins: Vec::new() })
+    }
+
+    /// The client for the web API.
+    pub fn upstream(&self) -> &Upstream {
+        &self.upstream
+    }
+
+    /// Wires one tenant. Tenants of one login service share what is known of it. `kept` is what was known of the tenant
+    /// before; with `prefetch` its state is fetched at once.
+    pub fn tenant(
+        &mut self,
+        config: &Config,
+        tenant: &config::Tenant,
+        kept: Option<Arc<Keeper>>,
+        prefetch: bool,
+    ) -> Result<Wiring, StartError> {
+        let (api_url, app_token) = fit(config, tenant)?;
+        let hosts = config.superoffice.upstream_hosts.clone();
+        let login = self.login(config, tenant);
+        let source = Arc::new(StateEndpoint { login: login.clone(), context: tenant.context.clone() });
+        let keeper = match kept {
+            Some(keeper) => {
+                // A new trusted root, say, must reach those who stay.
+                keeper.ask_by(source);
+                keeper
+            }
+            None => Arc::new(Keeper::start(&tenant.name, source, hosts, api_url, self.states.clone(), prefetch)),
+        };
+        let login = TenantLogin::new(credentials(tenant), login, keeper.clone());
+        Ok(Wiring { login, keeper, app_token })
+    }
+
+    fn login(&mut self, config: &Config, tenant: &config::Tenant) -> Arc<Login> {
+        let key = LoginKey::of(tenant);
+        if let Some((_, login)) = self.logins.iter().find(|(other, _)| *other == key) {
+            return login.clone();
+        }
+        let settings = login::Settings {
+            origin: tenant.login_url.clone(),
+            kind: tenant.exchange,
+            leeway: config.superoffice.leeway,
+            keys: tenant.verification_keys.clone(),
+        };
+        let login = Arc::new(Login::new(settings, self.caller.clone(), self.clock.clone()));
+        self.logins.push((key, login.clone()));
+        login
+    }
+}
+
+/// What of a tenant's settings may turn out not to fit together: its pinned address, and the value of `SO-AppToken`.
+pub(super) fn fit(config: &Config, tenant: &config::Tenant) -> Result<(Option<AllowedBase>, HeaderValue), StartError> {
+    let unfit = |what: String| StartError::Tenant { tenant: tenant.name.clone(), what };
+    let hosts = &config.superoffice.upstream_hosts;
+    let api_url = tenant.api_url.clone().map(|base| hosts.allow(base)).transpose();
+    let api_url = api_url.map_err(|error| unfit(format!("api_url: {error}")))?;
+    let mut app_token = HeaderValue::from_str(tenant.client_secret.expose_secret())
+        .map_err(|_| unfit("client_secret holds characters that no header can carry".to_owned()))?;
+    app_token.set_sensitive(true);
+    Ok((api_url, app_token))
+}
+
+fn credentials(tenant: &config::Tenant) -> Credentials {
+    Credentials {
+        context: tenant.context.clone(),
+        system_user_token: tenant.system_user_token.clone(),
+        client_secret: tenant.client_secret.clone(),
+        signing_key: tenant.signing_key.clone(),
+    }
+}
+
+/// Whether a ticket fetched for `a` is as good for `b`.
+pub(super) fn same_tenant(a: &config::Tenant, b: &config::Tenant) -> bool {
+    LoginKey::of(a) == LoginKey::of(b)
+        && a.name == b.name
+        && a.context == b.context
+        && a.api_url == b.api_url
+        && a.system_user_token.expose() == b.system_user_token.expose()
+        && a.client_secret.expose_secret() == b.client_secret.expose_secret()
+        && a.signing_key == b.signing_key
+}

@@ -1,0 +1,87 @@
+//! What is known of a tenant, and how long it is believed.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::super::TenantState;
+use crate::clock::Moment;
+use crate::superoffice::Outage;
+use crate::superoffice::origin::AllowedBase;
+
+/// After failures the endpoint is asked at least this often while somebody wants to know.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
+/// How often the state is fetched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pace {
+    /// At most so often, whatever happens.
+    pub min: Duration,
+    /// At least so often, for a tenant in use.
+    pub max: Duration,
+}
+
+impl Pace {
+    /// How long a state is believed that says that it is valid for so long. One that does not say: as long as allowed.
+    pub(super) fn kept(&self, valid: Option<Duration>) -> Duration {
+        valid.unwrap_or(self.max).min(self.max).max(self.min)
+    }
+
+    /// When it is fetched anew for a tenant in use: a little before it is out of date.
+    pub(super) fn due(&self, kept: Duration) -> Duration {
+        kept.saturating_sub((kept / 10).min(Duration::from_secs(30))).max(self.min)
+    }
+
+    /// How long after the `failures`th failure in a row (from 1).
+    pub(super) fn pause(&self, failures: u32) -> Duration {
+        self.min.saturating_mul(1 << failures.saturating_sub(1).min(10)).min(LONGEST_PAUSE.max(self.min))
+    }
+}
+
+/// What is known of a tenant: replaced as a whole by each fetch.
+#[derive(Debug)]
+pub struct Standing {
+    /// Where requests go.
+    pub base: Option<AllowedBase>,
+    /// Where they went before, the latest first.
+    pub previous: Vec<AllowedBase>,
+    /// What the endpoint said last.
+    pub state: Option<Arc<TenantState>>,
+    /// Why the tenant is not followed to where it moved.
+    pub refused: Option<String>,
+    /// Why it is not known where requests go.
+    pub unknown: Option<String>,
+    /// While it does not run: why, and for how long that is believed.
+    pub(super) outage: Option<(Outage, Duration)>,
+    pub(super) fetched: Moment,
+    pub(super) kept: Duration,
+}
+
+impl Standing {
+    /// Nothing is.
+    pub(super) fn nothing(fetched: Moment) -> Standing {
+        Standing {
+            base: None,
+            previous: Vec::new(),
+            state: None,
+            refused: None,
+            unknown: None,
+            outage: None,
+            fetched,
+            kept: Duration::ZERO,
+        }
+    }
+
+    /// Why requests are not passed on now.
+    pub fn outage(&self, now: Moment) -> Option<&Outage> {
+        self.outage.as_ref().filter(|(_, until)| now.since(self.fetched) < *until).map(|(outage, _)| outage)
+    }
+
+    pub(super) fn is_fresh(&self, now: Moment) -> bool {
+        now.since(self.fetched) < self.kept
+    }
+
+    /// Whether a request can be decided by this.
+    pub(super) fn tells_enough(&self, now: Moment) -> bool {
+        self.base.is_some() && self.outage.is_none() || self.outage(now).is_some()
+    }
+}
