@@ -55,6 +55,13 @@ impl From<Bad> for ProxyError {
     }
 }
 
+/// Whether a service's description is asked for, or a part of one: `?wsdl`, `?singleWsdl`, `?xsd=xsd0`. Its links lead to the
+/// service.
+pub fn describes(query: Option<&str>) -> bool {
+    let first = query.unwrap_or_default().split(['=', '&']).next().unwrap_or_default();
+    ["wsdl", "singlewsdl", "xsd", "disco"].iter().any(|word| first.eq_ignore_ascii_case(word))
+}
+
 /// A request's envelope, ready to be sent with any ticket.
 pub struct Envelope {
     before: Bytes,

@@ -176,6 +176,17 @@ async fn parts_that_cannot_be_read_are_refused() {
     }
 }
 
+#[test]
+fn descriptions_are_known_by_their_query() {
+    for query in ["wsdl", "WSDL", "singleWsdl", "xsd=xsd0", "wsdl=wsdl0&x"] {
+        assert!(describes(Some(query)), "{query}");
+    }
+    for query in ["", "x=wsdl", "wsdls", "a&wsdl"] {
+        assert!(!describes(Some(query)), "{query}");
+    }
+    assert!(!describes(None));
+}
+
 #[tokio::test]
 async fn utf_16_is_refused_with_a_sentence() {
     let (text, _) = pair("1");
