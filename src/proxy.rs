@@ -14,6 +14,7 @@ pub mod headers;
 mod homeward;
 pub mod links;
 pub mod route;
+pub mod soap;
 mod state;
 pub mod target;
 mod twice;

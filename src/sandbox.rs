@@ -6,7 +6,7 @@
 //! what was assumed.
 //!
 //! One service answers for all hosts: `/login/…` (`login`), `/api/state/{ctx}` (`state`), `/{ctx}/api/…` (`webapi`),
-//! `/{ctx}/CS/…` (`service`), and `/_sandbox/…`, the control endpoint ([`control`]). Paths are taken without regard to case, as IIS
+//! `/{ctx}/CS/…` (`service`), `/{ctx}/Remote/…` (`remote`), and `/_sandbox/…`, the control endpoint ([`control`]). Paths are taken without regard to case, as IIS
 //! does.
 
 mod coding;
@@ -26,6 +26,7 @@ mod patch;
 mod place;
 mod present;
 pub mod push;
+mod remote;
 pub mod reply;
 mod service;
 mod soap;
@@ -230,6 +231,7 @@ impl Sandbox {
             ["api", "state", context] => state::handle(self, context, &path[2], request).await,
             [_, "api", ..] => webapi::handle(self, &path, request).await,
             [_, "cs", _, ..] => service::handle(self, &path, request).await,
+            [_, "remote", _, _] => remote::handle(self, &path, request).await,
             _ => self.not_found(request.uri()),
         };
         let date = SystemTime::try_from(self.now()).map(httpdate::fmt_http_date);

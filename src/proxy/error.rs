@@ -35,6 +35,9 @@ pub enum ProxyError {
     /// A transfer coding that is not "chunked".
     #[error("the request's body comes in another transfer coding than chunked")]
     UnsupportedCoding,
+    /// A SOAP envelope that credentials cannot be put into.
+    #[error("this SOAP envelope cannot be given a ticket: {0}")]
+    BadEnvelope(&'static str),
     /// CONNECT or TRACE, or anything but what is allowed here.
     #[error("this method is not taken here, only {0}; and soproxy is no forward proxy: send plain requests for /{{contextId}}/api/… to it")]
     MethodNotAllowed(&'static str),
@@ -86,7 +89,7 @@ pub enum ProxyError {
 
 impl ProxyError {
     /// Every code with its status, as README lists them.
-    pub const TABLE: [(&'static str, u16); 18] = [
+    pub const TABLE: [(&'static str, u16); 19] = [
         ("bad_target", 400),
         ("body_incomplete", 400),
         ("forbidden_origin", 403),
@@ -96,6 +99,7 @@ impl ProxyError {
         ("tenant_deleted", 410),
         ("body_too_large", 413),
         ("uri_too_long", 414),
+        ("bad_envelope", 415),
         ("unsupported_coding", 501),
         ("upstream_unreachable", 502),
         ("overloaded", 503),
@@ -122,6 +126,7 @@ impl ProxyError {
             ProxyError::BadTarget(_) => "bad_target",
             ProxyError::UriTooLong(_) => "uri_too_long",
             ProxyError::UnsupportedCoding => "unsupported_coding",
+            ProxyError::BadEnvelope(_) => "bad_envelope",
             ProxyError::MethodNotAllowed(_) => "method_not_allowed",
             ProxyError::BodyTooLarge(_) => "body_too_large",
             ProxyError::BodyIncomplete => "body_incomplete",
@@ -152,6 +157,7 @@ impl ProxyError {
             ProxyError::BadTarget(_) => "Target not carried",
             ProxyError::UriTooLong(_) => "Target too long",
             ProxyError::UnsupportedCoding => "Transfer coding not supported",
+            ProxyError::BadEnvelope(_) => "SOAP envelope not carried",
             ProxyError::MethodNotAllowed(_) => "Method not allowed",
             ProxyError::BodyTooLarge(_) => "Body too large",
             ProxyError::BodyIncomplete => "Body incomplete",
@@ -246,6 +252,7 @@ mod tests {
             ProxyError::UnknownTenant,
             ProxyError::UriTooLong(1),
             ProxyError::UnsupportedCoding,
+            ProxyError::BadEnvelope(""),
             ProxyError::BodyTimeout(Duration::ZERO),
             ProxyError::TooManyConnections,
             ProxyError::BadTarget(""),

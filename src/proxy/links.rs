@@ -13,7 +13,7 @@
 //! links goes on just as it came, with all its headers. Larger ones are rewritten while they stream: their length is not
 //! known, and if they are compressed they are compressed anew, so that their content is the same but not their bytes.
 
-mod coding;
+pub(super) mod coding;
 mod find;
 mod flow;
 mod headers;
@@ -51,7 +51,7 @@ use crate::superoffice::origin::UpstreamHosts;
 pub enum Mode {
     /// None; headers neither.
     Off,
-    /// In JSON and XML: values of `odata.*` members, `_Links`, and the API listing.
+    /// In JSON and XML: values of `odata.*` members, `_Links`, the API listing, and the descriptions of SOAP services.
     #[default]
     Known,
     /// Every occurrence of the tenant's own base URLs in JSON and XML, and the reverse in request bodies.
@@ -98,7 +98,8 @@ pub struct Links<'a, A> {
     pub hosts: &'a UpstreamHosts,
     /// What is carried besides `api`.
     pub routes: &'a [Box<str>],
-    /// Whether this is a request for the API's listing: all its values are links.
+    /// Whether this is a request for the API's listing, or for the description of a SOAP service: any of their values may be a
+    /// link.
     pub listing: bool,
 }
 

@@ -71,6 +71,8 @@ pub struct Counters {
     pub too_early: u64,
     /// 401s among the answers to those.
     pub unauthorized: u64,
+    /// SOAP calls by operation, `Contact.SaveContactEntity`; refused ones too.
+    pub soap: BTreeMap<String, u64>,
     /// 421s.
     pub misdirected: u64,
     /// 503s, because the tenant does not run.

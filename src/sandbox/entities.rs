@@ -262,7 +262,7 @@ fn stamp(call: &Call<'_>) -> Value {
 }
 
 /// The members the entity has, with what was written; others are dropped, as ASP.NET does, and wrong types refused.
-fn clean(kind: Kind, written: Value) -> Result<Value, String> {
+pub(super) fn clean(kind: Kind, written: Value) -> Result<Value, String> {
     let Value::Object(mut written) = written else { return Err("the entity to save is not in the request body".into()) };
     let Value::Object(template) = kind.template() else { return Ok(Value::Null) };
     let mut entity = Map::new();

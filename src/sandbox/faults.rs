@@ -30,7 +30,11 @@
 //!                             // "rotate_key": sign with a new key, which the JWKS publishes from now on
 //!   "coding": "asked",        // "identity", "gzip", "br", "deflate" (zlib), "raw_deflate" (as old IIS sent it): how the API's
 //!                             // answers are compressed, whatever Accept-Encoding says
-//!   "escaped_slashes": false  // the API's JSON writes \/ for /
+//!   "escaped_slashes": false, // the API's JSON writes \/ for /
+//!   "soap_ticket": "SuperOffice.Exceptions.SoSessionException",
+//!                             // the ExceptionType by which SOAP services refuse a ticket or an application token; or
+//!                             // "http_401"
+//!   "soap_exception": null    // an ExceptionType: SOAP services do what they are asked, and say that they failed
 //! }
 //! ```
 //!
@@ -94,6 +98,10 @@ pub struct Faults {
     pub coding: Coding,
     /// The API's JSON writes `\/` for `/`.
     pub escaped_slashes: bool,
+    /// The type of exception by which SOAP services refuse credentials; or `http_401`.
+    pub soap_ticket: String,
+    /// The type of exception that SOAP services tell of after they did what they were asked.
+    pub soap_exception: Option<String>,
 }
 
 impl Default for Faults {
@@ -116,6 +124,8 @@ impl Default for Faults {
             jwt: JwtFault::Ok,
             coding: Coding::Asked,
             escaped_slashes: false,
+            soap_ticket: "SuperOffice.Exceptions.SoSessionException".to_owned(),
+            soap_exception: None,
         }
     }
 }

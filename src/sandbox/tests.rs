@@ -5,6 +5,7 @@ mod faults;
 mod links;
 mod login;
 mod push;
+mod remote;
 mod state;
 
 use std::net::SocketAddr;

@@ -9,7 +9,7 @@ use flate2::{Compression, Decompress, FlushDecompress, Status};
 
 /// A coding that bodies are rewritten through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Coding {
+pub(crate) enum Coding {
     Identity,
     Gzip,
     /// zlib's format, RFC 9110 §8.4.1.2; some servers send it without its frame.
@@ -19,7 +19,7 @@ pub(super) enum Coding {
 
 impl Coding {
     /// The coding of this name.
-    pub(super) fn named(name: &[u8]) -> Option<Coding> {
+    pub(crate) fn named(name: &[u8]) -> Option<Coding> {
         let is = |known: &str| name.eq_ignore_ascii_case(known.as_bytes());
         if is("identity") {
             Some(Coding::Identity)
@@ -35,7 +35,7 @@ impl Coding {
 
 /// A body is not in its coding, or ends before its coding does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Undecodable {
+pub(crate) enum Undecodable {
     #[error("the body is not in the coding that its Content-Encoding names")]
     Corrupt,
     #[error("the body ends in the middle of its content coding")]
@@ -43,7 +43,7 @@ pub(super) enum Undecodable {
 }
 
 /// Takes a coding off.
-pub(super) struct Decoder {
+pub(crate) struct Decoder {
     format: Format,
     /// Whether the coding has come to its end.
     ended: bool,
@@ -66,7 +66,7 @@ const WINDOW: u8 = 15;
 
 impl Decoder {
     /// For any but the identity.
-    pub(super) fn new(coding: Coding) -> Option<Decoder> {
+    pub(crate) fn new(coding: Coding) -> Option<Decoder> {
         let format = match coding {
             Coding::Identity => return None,
             Coding::Gzip => Format::Gzip(Box::new(Decompress::new_gzip(WINDOW))),
@@ -81,7 +81,7 @@ impl Decoder {
 
     /// Takes from the front of `input`, and adds to `out` up to `most` bytes. It has come to rest when nothing was added and
     /// `input` is empty.
-    pub(super) fn decode(&mut self, input: &mut &[u8], out: &mut Vec<u8>, most: usize) -> Result<(), Undecodable> {
+    pub(crate) fn decode(&mut self, input: &mut &[u8], out: &mut Vec<u8>, most: usize) -> Result<(), Undecodable> {
         self.begun |= !input.is_empty();
         if let Format::DeflateUnseen(seen) = &mut self.format {
             while seen.len() < 2 {
@@ -139,7 +139,7 @@ impl Decoder {
     }
 
     /// Whether a body may end here. An empty one may.
-    pub(super) fn end(&self) -> Result<(), Undecodable> {
+    pub(crate) fn end(&self) -> Result<(), Undecodable> {
         if self.ended || !self.begun { Ok(()) } else { Err(Undecodable::Truncated) }
     }
 }

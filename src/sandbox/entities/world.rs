@@ -40,7 +40,7 @@ impl World {
         self.entities[kind as usize].iter().map(|(id, entity)| (*id, entity))
     }
 
-    pub(super) fn insert(&mut self, kind: Kind, entity: Value) -> Result<u32, Full> {
+    pub(in crate::sandbox) fn insert(&mut self, kind: Kind, entity: Value) -> Result<u32, Full> {
         if self.entities.iter().map(BTreeMap::len).sum::<usize>() >= MOST_ENTITIES {
             return Err(Full);
         }
@@ -50,7 +50,7 @@ impl World {
         Ok(id)
     }
 
-    pub(super) fn put(&mut self, kind: Kind, id: u32, mut entity: Value) -> Result<(), Full> {
+    pub(in crate::sandbox) fn put(&mut self, kind: Kind, id: u32, mut entity: Value) -> Result<(), Full> {
         entity[kind.id_member()] = json!(id);
         if kind == Kind::Person {
             self.complete_person(&mut entity);
@@ -89,7 +89,7 @@ impl World {
         Ok(())
     }
 
-    pub(super) fn remove(&mut self, kind: Kind, id: u32) -> bool {
+    pub(in crate::sandbox) fn remove(&mut self, kind: Kind, id: u32) -> bool {
         let old = self.entities[kind as usize].remove(&id);
         let mut freed = old.as_ref().map_or(0, |old| old.to_string().len());
         if kind == Kind::Document {

@@ -10,6 +10,7 @@ fn the_default_is_the_document_of_the_module_page() {
         "login": "ok", "login_of": {}, "jwks_down": false, "state_down": false, "state_slow": "0s", "state_garbled": false,
         "valid_for": "600s", "unauthorized": "off", "throttle": {}, "latency": "0s", "moved": {}, "old_links": {}, "state": {},
         "clock_skew": "0s", "jwt": "ok", "coding": "asked", "escaped_slashes": false,
+        "soap_ticket": "SuperOffice.Exceptions.SoSessionException", "soap_exception": null,
     });
     assert_eq!(serde_json::to_value(Faults::default()).unwrap(), expected);
     assert_eq!(serde_json::from_value::<Faults>(expected).unwrap(), Faults::default());
@@ -35,6 +36,8 @@ fn every_fault_can_be_set_as_on_a_command_line() {
         "valid_for=2s",
         "coding=raw_deflate",
         "escaped_slashes=true",
+        "soap_ticket=http_401",
+        "soap_exception=SoSentryException",
         "state.Cust1=OfflineMaintenance",
         "clock_skew=-20m",
         "jwt=rotate_key",
@@ -54,6 +57,7 @@ fn every_fault_can_be_set_as_on_a_command_line() {
     assert_eq!(faults.old_links_of("cust1"), Some("http://localhost:443"));
     assert_eq!((faults.state_slow, faults.valid_for), (Duration::from_millis(50), SignedDuration::from_secs(2)));
     assert_eq!((faults.coding, faults.escaped_slashes, faults.state_garbled), (Coding::RawDeflate, true, true));
+    assert_eq!((faults.soap_ticket.as_str(), faults.soap_exception.as_deref()), ("http_401", Some("SoSentryException")));
     assert!(!faults.state_of("Cust1").is_running());
     assert_eq!(faults.clock_skew, SignedDuration::from_mins(-20));
     let again: Faults = serde_json::from_value(serde_json::to_value(&faults).unwrap()).unwrap();

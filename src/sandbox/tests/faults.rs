@@ -216,7 +216,7 @@ async fn the_control_endpoint() {
     let expected = json!({
         "exchanges": { "Cust12345": 1 }, "exchanges_refused": 0, "jwks": 0, "state": 0, "states": {}, "api_calls": 2,
         "calls": { "Cust12345": 2 }, "calls_in_a_second": { "Cust12345": 2 }, "throttled": 0, "too_early": 0,
-        "unauthorized": 1, "misdirected": 0, "not_running": 0, "pushed": 0,
+        "unauthorized": 1, "soap": {}, "misdirected": 0, "not_running": 0, "pushed": 0,
     });
     assert_eq!(counters, expected);
     assert_eq!(send(Method::POST, "reset", "").await.status, StatusCode::OK);

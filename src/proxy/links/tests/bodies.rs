@@ -77,6 +77,20 @@ fn any_spelling_becomes_ours() {
 }
 
 #[test]
+fn addresses_and_imports_of_a_description() {
+    for text in [
+        "<?xml version=\"1.0\"?><wsdl:definitions targetNamespace=\"http://www.superoffice.net/ws/crm/NetServer/Services88\" \
+         xmlns:soap='http://schemas.xmlsoap.org/wsdl/soap/'><wsdl:import namespace='urn:x' location='@/Remote/Services88/Contact.svc?wsdl=wsdl0'/>\
+         <xs:import schemaLocation=\"@/Remote/Services88/Contact.svc?xsd=xsd0\" namespace=\"http://www.superoffice.net/ws\"/>\
+         <xs:include schemaLocation='https://www.w3.org/x.xsd'/><!-- ~ --><soap:address location=\"@/Remote/Services88/Contact.svc\"/>\
+         <soap12:address location = '@/Remote/Services88/Contact.svc' /></wsdl:definitions>",
+        "<soap:address location=\"https://online2.superoffice.com/Cust123456/Remote/Services88/Contact.svc\"/>",
+    ] {
+        check(Format::Xml, true, text);
+    }
+}
+
+#[test]
 fn all_values_of_the_listing() {
     check(Format::Json, true, r#"{"Contact":"@/api/v1/Contact","~":{"a":["@",{"b":"@"}]}}"#);
     check(Format::Xml, true, r#"<a x="@"><b>@</b><!--~--><c><![CDATA[@]]></c>@</a>"#);
