@@ -20,7 +20,10 @@ use secrecy::SecretString;
 
 use self::secret::Secrets;
 use crate::proxy::address::Network;
+use crate::proxy::cache::Rules;
+use crate::proxy::governor::Bounds;
 use crate::proxy::links;
+use crate::proxy::soap::TicketFaults;
 use crate::server::Limits;
 use crate::superoffice::keys::VerificationKeys;
 use crate::superoffice::origin::{BaseUrl, UpstreamHosts};
@@ -42,6 +45,8 @@ pub struct Config {
     pub admin: Option<Admin>,
     /// `[upstream]`
     pub upstream: Upstream,
+    /// `[[cache]]`: what is cached, and for how long.
+    pub cache: Rules,
     /// `[renewal]`
     pub renewal: Renewal,
     /// `[state]`
@@ -131,6 +136,10 @@ pub struct Upstream {
     pub rewrite_links: links::Mode,
     /// `routes`: first path segments behind the tenant that are carried besides `api`; matched without regard to case.
     pub routes: Vec<String>,
+    /// `cache_size`: bytes that the list cache may take.
+    pub cache_size: usize,
+    /// `queue_timeout`: how long a request may wait for its turn.
+    pub queue_timeout: Duration,
 }
 
 /// When a tenant's state is fetched.
@@ -177,6 +186,8 @@ pub struct SuperOffice {
     pub leeway: Duration,
     /// `login_timeout`: one exchange, state or JWKS call from connect to last byte.
     pub login_timeout: Duration,
+    /// `soap_ticket_faults`: which exceptions in SOAP answers mean that a ticket has expired.
+    pub soap_ticket_faults: TicketFaults,
 }
 
 /// `[log]`
@@ -188,7 +199,7 @@ pub struct Log {
     pub json: bool,
 }
 
-/// One tenant, its own settings and what it takes from `[superoffice]` and `[application]`.
+/// One tenant, its own settings and what it takes from `[superoffice]`, `[application]` and `[upstream]`.
 #[derive(Clone, Debug)]
 pub struct Tenant {
     /// The table's name: the first segment of the paths that belong to it.
@@ -209,6 +220,8 @@ pub struct Tenant {
     pub signing_key: Arc<SigningKey>,
     /// `api_url`
     pub api_url: Option<BaseUrl>,
+    /// `rate` and `max_concurrent`, its own or those of `[upstream]`, with `queue_timeout`.
+    pub bounds: Bounds,
 }
 
 /// One thing wrong (or worth a warning) in the configuration.
@@ -315,7 +328,7 @@ impl Config {
 fn near_miss(name: &str) -> Option<Problem> {
     let rest = name.strip_prefix("SOPROXY_")?;
     // No variable sets a list of tables.
-    let mut known = known_keys().into_iter().filter(|(key, _)| !key.starts_with("listeners."));
+    let mut known = known_keys().into_iter().filter(|(key, _)| !file::is_list(key));
     let meant = known.find(|(key, _)| key.replace('.', "_").eq_ignore_ascii_case(rest))?.0;
     Some(Problem {
         key: String::new(),

@@ -1,5 +1,5 @@
 //! From settings to [`Config`]: reads the secrets and files they refer to, fills in for each tenant what it takes from
-//! `[superoffice]` and `[application]`, and judges what settings mean together.
+//! `[superoffice]`, `[application]` and `[upstream]`, and judges what settings mean together.
 
 mod credentials;
 mod listeners;
@@ -7,14 +7,19 @@ mod listeners;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use secrecy::SecretString;
 
-use super::file::{Credentials, Field, LoginSettings, Settings, Sources, SuperOfficeSettings, TenantSettings};
+use super::file::{
+    BoundsSettings, CacheSettings, Credentials, Field, LoginSettings, Settings, Sources, SuperOfficeSettings, TenantSettings,
+};
 use super::secret::{SecretRef, Secrets};
 use super::{Config, Problem, Problems, SuperOffice, Tenant};
+use crate::proxy::cache::Rules;
+use crate::proxy::governor::Bounds;
 use crate::superoffice::keys::VerificationKeys;
 use crate::superoffice::origin::{BaseUrl, UpstreamHosts};
 use crate::superoffice::signing::SigningKey;
@@ -38,6 +43,7 @@ pub(super) fn assemble(
     assembly.overlaps(&settings);
     let hosts = assembly.upstream_hosts(&settings);
     let tenants = assembly.tenants(&settings, hosts.as_ref());
+    let cache = assembly.cache(&settings.cache);
     let superoffice = assembly.superoffice(&settings.superoffice, hosts);
     if public && assembly.literals {
         assembly.warn("", "holds secrets and can be read by other users", "chmod 600, or move the secrets to files of their own");
@@ -50,6 +56,7 @@ pub(super) fn assemble(
             listeners: listeners?,
             admin: admin?,
             upstream: settings.upstream?,
+            cache: cache?,
             renewal: settings.renewal?,
             state: state?,
             superoffice: superoffice?,
@@ -89,6 +96,8 @@ struct Shared<'s> {
     client_secret: Field<SecretString>,
     credentials: &'s Credentials,
     exchange: Option<ExchangeKind>,
+    bounds: &'s BoundsSettings,
+    queue_timeout: Option<Duration>,
 }
 
 impl<'a> Assembly<'a> {
@@ -131,7 +140,13 @@ impl<'a> Assembly<'a> {
             Field::Wrong => None,
             Field::Is(path) => self.ca_file(path).map(Some),
         };
-        Some(SuperOffice { upstream_hosts: hosts?, ca_pem: ca_pem?, leeway: settings.leeway?, login_timeout: settings.login_timeout? })
+        Some(SuperOffice {
+            upstream_hosts: hosts?,
+            ca_pem: ca_pem?,
+            leeway: settings.leeway?,
+            login_timeout: settings.login_timeout?,
+            soap_ticket_faults: settings.soap_ticket_faults.clone()?,
+        })
     }
 
     fn ca_file(&mut self, path: &Path) -> Option<Vec<u8>> {
@@ -147,6 +162,13 @@ impl<'a> Assembly<'a> {
         None
     }
 
+    /// The rules of all tables, in the order of the file: the first that fits a path counts.
+    fn cache(&mut self, tables: &[CacheSettings]) -> Option<Rules> {
+        let read: Option<Vec<_>> = tables.iter().map(|table| Some((table.paths.as_ref()?, table.ttl?))).collect();
+        let patterns = read?.into_iter().flat_map(|(paths, ttl)| paths.iter().map(move |path| (path.as_str(), ttl)));
+        Rules::new(patterns).map_err(|error| self.problem("cache", error.to_string(), "see [[cache]] in proxy.toml.example")).ok()
+    }
+
     fn tenants(&mut self, settings: &Settings, hosts: Option<&UpstreamHosts>) -> Option<Vec<Tenant>> {
         self.names(&settings.tenants, settings.upstream.as_ref().map_or(&[], |upstream| upstream.routes.as_slice()));
         let shared = Shared {
@@ -155,6 +177,8 @@ impl<'a> Assembly<'a> {
             client_secret: self.client_secret("application", &settings.application),
             credentials: &settings.application,
             exchange: settings.superoffice.exchange,
+            bounds: &settings.bounds,
+            queue_timeout: settings.upstream.as_ref().map(|upstream| upstream.queue_timeout),
         };
         // A key that no tenant uses is checked as well.
         self.application_key(&settings.application);
@@ -233,6 +257,7 @@ impl<'a> Assembly<'a> {
             client_secret: client_secret.found()?,
             signing_key: signing_key?,
             api_url: api_url?,
+            bounds: bounds(&settings.bounds, shared)?,
         })
     }
 
@@ -291,6 +316,15 @@ impl<'a> Assembly<'a> {
         let hint = "name the certificate of the environment's login service, or write \"jwks\"";
         VerificationKeys::from_file(&bytes).map_err(|error| self.problem(key, format!("{}: {error}", path.display()), hint)).ok()
     }
+}
+
+/// Each bound is overridden by itself. `None` had a problem.
+fn bounds(own: &BoundsSettings, shared: &Shared<'_>) -> Option<Bounds> {
+    Some(Bounds {
+        rate: own.rate.clone().or(&shared.bounds.rate).found()?,
+        max_concurrent: own.max_concurrent.clone().or(&shared.bounds.max_concurrent).found()?,
+        queue_timeout: shared.queue_timeout?,
+    })
 }
 
 fn environment_url(environment: Environment) -> Field<BaseUrl> {

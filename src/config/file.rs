@@ -3,6 +3,7 @@
 
 mod env;
 mod kinds;
+mod lists;
 mod reader;
 mod settings;
 mod source;
@@ -15,14 +16,16 @@ use figment::providers::{Format, Toml};
 use figment::value::{Dict, Map, Value};
 use figment::{Figment, Metadata, Profile, Provider};
 
+use self::lists::{CACHE, LISTENERS};
 use self::reader::Reader;
 use self::settings::read_all;
 use super::Problem;
 
 pub(super) use self::env::any as any_variable;
+pub(super) use self::lists::{CacheSettings, ListenerSettings, is_list};
 pub(super) use self::reader::nearest;
 pub(super) use self::settings::{
-    Credentials, Door, Field, ListenerSettings, LoginSettings, Settings, StateSettings, SuperOfficeSettings, TenantSettings,
+    BoundsSettings, Credentials, Door, Field, LoginSettings, Settings, StateSettings, SuperOfficeSettings, TenantSettings,
 };
 pub(super) use self::source::Sources;
 
@@ -34,6 +37,7 @@ verification_keys = "jwks"
 upstream_hosts = ["*.superoffice.com"]
 leeway = "5m"
 login_timeout = "30s"
+soap_ticket_faults = ["SoSessionException"]
 
 [listen]
 address = ["127.0.0.1:8080", "[::1]:8080"]
@@ -71,6 +75,10 @@ replay_limit = "64KiB"
 forwarded = false
 rewrite_links = "known"
 routes = []
+cache_size = "64MiB"
+queue_timeout = "10s"
+rate = "off"
+max_concurrent = "off"
 
 [state]
 min_interval = "10s"
@@ -90,9 +98,8 @@ format = "text"
 "#;
 
 const TENANTS: &str = "tenants";
-/// The one section that is a list of tables: `[[listeners]]`.
-const LISTENERS: &str = "listeners";
-const SECTIONS: [&str; 10] = ["superoffice", "application", TENANTS, "listen", LISTENERS, "admin", "upstream", "state", "renewal", "log"];
+const SECTIONS: [&str; 11] =
+    ["superoffice", "application", TENANTS, "listen", LISTENERS, "admin", "upstream", CACHE, "state", "renewal", "log"];
 
 /// What could be read, and all that could not. `Err` is a file that is no TOML at all.
 pub(super) fn read(text: &str, label: String, env: &BTreeMap<String, String>) -> Result<(Settings, Sources, Vec<Problem>), Problem> {
@@ -180,7 +187,7 @@ impl Provider for File {
 
 /// All keys of `proxy.toml`, `tenants.NAME` for any tenant, each with its default as TOML; without a default, empty.
 pub fn known_keys() -> Vec<(String, String)> {
-    let figment = Figment::from(Toml::string(DEFAULTS)).merge(Toml::string("[tenants.NAME]\n[[listeners]]"));
+    let figment = Figment::from(Toml::string(DEFAULTS)).merge(Toml::string("[tenants.NAME]\n[[listeners]]\n[[cache]]"));
     let sources = Sources::new(String::new(), "", figment, Dict::new());
     let mut reader = Reader::new(&sources);
     read_all(&sources, &mut reader);

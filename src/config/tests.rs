@@ -2,6 +2,7 @@
 
 mod example;
 mod good;
+mod lists;
 mod problems;
 
 use std::path::Path;

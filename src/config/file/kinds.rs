@@ -13,6 +13,8 @@ use super::reader::nearest;
 use super::units;
 use crate::config::secret::SecretRef;
 use crate::proxy::address::Network;
+use crate::proxy::cache::Rule;
+use crate::proxy::soap::TicketFaults;
 use crate::superoffice::origin::{BaseUrl, UpstreamHosts};
 
 /// What is wrong with a value, and what to write instead.
@@ -69,6 +71,18 @@ pub fn count(value: &Value) -> Read<usize> {
     };
     let number = number.and_then(|number: i128| usize::try_from(number).ok()).filter(|number| (1..=1_000_000).contains(number));
     number.ok_or_else(|| Wrong::new("must be a whole number from 1 to 1000000", HINT))
+}
+
+/// Calls per second. Less than one in a quarter of an hour, or more than a million, is a mistake.
+pub fn rate(value: &Value) -> Read<f64> {
+    const HINT: &str = "write calls per second, from 0.001 to 1000000, such as 10 or 0.5, without quotes";
+    let number = match value {
+        Value::String(_, text) => text.trim().parse().ok(),
+        Value::Num(_, number) => number.to_f64().or_else(|| number.to_i128().map(|number| number as f64)),
+        _ => return Err(Wrong::kind(value, "a number", HINT)),
+    };
+    let number = number.filter(|number| (0.001..=1e6).contains(number));
+    number.ok_or_else(|| Wrong::new("must be a number from 0.001 to 1000000", HINT))
 }
 
 /// A duration of at least `least` and at most `most`.
@@ -142,6 +156,12 @@ pub fn size_from_1(value: &Value) -> Read<u64> {
 pub fn size_of_head(value: &Value) -> Read<usize> {
     let bytes = size_in_memory(value)?;
     if bytes < 8192 { Err(Wrong::new("must be at least 8KiB", units::SIZE_FORM)) } else { Ok(bytes) }
+}
+
+/// Room for a cache: with less, hardly a list would fit.
+pub fn size_of_cache(value: &Value) -> Read<usize> {
+    let bytes = size_in_memory(value)?;
+    if bytes < 1 << 20 { Err(Wrong::new("must be at least 1MiB", units::SIZE_FORM)) } else { Ok(bytes) }
 }
 
 /// A size that fits in memory.
@@ -235,6 +255,28 @@ pub fn segments(value: &Value) -> Read<Vec<String>> {
         let fits = !text.is_empty() && !text.starts_with('.') && text.chars().all(plain);
         if fits { Ok(text.to_owned()) } else { Err(Wrong::new(format!("{} is no segment of a path", quoted(text)), HINT)) }
     })(value)
+}
+
+/// Patterns of paths that are cached, at least one.
+pub fn patterns(value: &Value) -> Read<Vec<String>> {
+    const HINT: &str = "write paths behind the tenant, such as [\"/api/v1/List/*\"]";
+    let pattern = |text: &str| match Rule::new(text, TEN_YEARS) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(error) => Err(Wrong::new(format!("{} is no pattern of paths", quoted(text)), error.to_string())),
+    };
+    let found = list(pattern)(value)?;
+    if found.is_empty() { Err(Wrong::new("names no path", HINT)) } else { Ok(found) }
+}
+
+/// Types of exceptions, as .NET names them; there may be none.
+pub fn faults(value: &Value) -> Read<TicketFaults> {
+    const HINT: &str = "write the names of exceptions' types, such as [\"SoSessionException\"], or [] for none";
+    let name = |text: &str| {
+        let fits = |c: char| c.is_alphanumeric() || matches!(c, '_' | '.' | '+');
+        let good = !text.is_empty() && text.chars().all(fits);
+        if good { Ok(text.to_owned()) } else { Err(Wrong::new(format!("{} is no type of exception", quoted(text)), HINT)) }
+    };
+    Ok(TicketFaults::new(&list(name)(value)?))
 }
 
 /// The login service's origin: https, or this machine.

@@ -6,8 +6,9 @@ use std::collections::BTreeMap;
 use figment::value::{Dict, Value};
 
 use super::kinds::Wrong;
+use super::lists::is_list;
 use super::source::Sources;
-use super::{Field, LISTENERS, env};
+use super::{Field, env};
 use crate::config::Problem;
 
 /// What stands for a tenant's name in a key's pattern.
@@ -40,9 +41,9 @@ impl<'v> Reader<'v> {
         self.table(format!("tenants.{name}"), format!("tenants.{NAME}"), Some(value))
     }
 
-    /// `[[listeners]]`, one of them.
-    pub fn listener(&mut self, index: usize, value: &'v Value) -> Table<'_, 'v> {
-        self.table(format!("{LISTENERS}[{index}]"), LISTENERS.to_owned(), Some(value))
+    /// One of a list of tables, such as `[[listeners]]`.
+    pub fn item(&mut self, list: &str, index: usize, value: &'v Value) -> Table<'_, 'v> {
+        self.table(format!("{list}[{index}]"), list.to_owned(), Some(value))
     }
 
     fn table(&mut self, key: String, pattern: String, value: Option<&'v Value>) -> Table<'_, 'v> {
@@ -75,7 +76,7 @@ impl<'v> Reader<'v> {
         for (key, table) in std::mem::take(&mut self.unknown) {
             let variable = self.sources.variable(&key);
             // A variable cannot mean a list of tables.
-            let sections: Vec<&str> = sections.iter().copied().filter(|name| variable.is_none() || *name != LISTENERS).collect();
+            let sections: Vec<&str> = sections.iter().copied().filter(|name| variable.is_none() || !is_list(name)).collect();
             let (what, hint) = if table.is_empty() { unknown_section(&key, &sections, known) } else { unknown_key(&key, &table, known) };
             let hint = match (variable, hint) {
                 (_, Hint::Text(text)) => text,
@@ -122,11 +123,7 @@ fn elsewhere(leaf: &str, known: &[String]) -> Option<Hint> {
 
 /// How a table's header is written.
 fn header(table: &str) -> String {
-    if is_listener(table) { format!("[[{LISTENERS}]]") } else { format!("[{table}]") }
-}
-
-fn is_listener(table: &str) -> bool {
-    table.split('[').next() == Some(LISTENERS)
+    if is_list(table) { format!("[[{}]]", table.split('[').next().unwrap_or_default()) } else { format!("[{table}]") }
 }
 
 /// One table, one question per setting.
@@ -160,7 +157,7 @@ impl Table<'_, '_> {
             Field::Absent => {
                 let key = format!("{}.{name}", self.key);
                 let mut hint = format!("set `{name}` in {}", header(&self.key));
-                if !is_listener(&self.key) {
+                if !is_list(&self.key) {
                     hint += &format!(", or {} in the environment", env::spelled(&key));
                 }
                 self.reader.problem(&key, "is missing", hint);

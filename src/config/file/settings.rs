@@ -6,13 +6,15 @@ use std::time::Duration;
 
 use figment::value::Value;
 
+use super::lists::{CacheSettings, ListenerSettings};
 use super::reader::{Reader, Table};
 use super::source::Sources;
-use super::{LISTENERS, kinds};
+use super::{kinds, lists};
 use crate::config::secret::SecretRef;
 use crate::config::{Log, Prefetch, Renewal, Upstream};
 use crate::proxy::address::Network;
 use crate::proxy::links;
+use crate::proxy::soap::TicketFaults;
 use crate::server::Limits;
 use crate::superoffice::origin::{BaseUrl, UpstreamHosts};
 use crate::superoffice::{Environment, ExchangeKind};
@@ -62,8 +64,12 @@ pub struct Settings {
     pub listeners: Vec<ListenerSettings>,
     /// `[admin]`
     pub admin: Door<Option<Vec<SocketAddr>>>,
-    /// `[upstream]`
+    /// `[upstream]`, the part a tenant may override.
+    pub bounds: BoundsSettings,
+    /// `[upstream]`, the rest.
     pub upstream: Option<Upstream>,
+    /// `[[cache]]`
+    pub cache: Vec<CacheSettings>,
     /// `[state]`
     pub state: StateSettings,
     /// `[renewal]`
@@ -84,6 +90,14 @@ pub struct LoginSettings {
     pub verification_keys: Field<Option<PathBuf>>,
 }
 
+/// How much of SuperOffice a tenant may take. `None` inside is "off".
+pub struct BoundsSettings {
+    /// `rate`
+    pub rate: Field<Option<f64>>,
+    /// `max_concurrent`
+    pub max_concurrent: Field<Option<usize>>,
+}
+
 /// What only `[superoffice]` has.
 pub struct SuperOfficeSettings {
     /// `exchange`
@@ -96,6 +110,8 @@ pub struct SuperOfficeSettings {
     pub leeway: Option<Duration>,
     /// `login_timeout`
     pub login_timeout: Option<Duration>,
+    /// `soap_ticket_faults`
+    pub soap_ticket_faults: Option<TicketFaults>,
 }
 
 /// An application's secrets.
@@ -142,16 +158,6 @@ pub struct ListenSettings {
     pub workers: Option<Option<usize>>,
 }
 
-/// One of `[[listeners]]`
-pub struct ListenerSettings {
-    /// `address`
-    pub addresses: Option<Vec<SocketAddr>>,
-    /// `tenant`
-    pub tenant: Option<String>,
-    /// `public_url`
-    pub public_url: Field<BaseUrl>,
-}
-
 /// `[state]`
 pub struct StateSettings {
     /// `min_interval`
@@ -176,6 +182,8 @@ pub struct TenantSettings {
     pub credentials: Credentials,
     /// What it overrides of `[superoffice]`.
     pub login: LoginSettings,
+    /// What it overrides of `[upstream]`.
+    pub bounds: BoundsSettings,
 }
 
 /// Asks for every setting there is; [`super::known_keys`] relies on that.
@@ -187,15 +195,21 @@ pub fn read_all<'v>(sources: &'v Sources, reader: &mut Reader<'v>) -> Settings {
     let mut table = reader.section("application");
     let application = credentials(&mut table);
     table.finish();
+    let mut table = reader.section("upstream");
+    let upstream = upstream(&mut table);
+    let bounds = bounds(&mut table);
+    table.finish();
     Settings {
         login,
         superoffice,
         application,
         tenants: tenants(sources, reader),
         listen: listen(reader.section("listen")),
-        listeners: listeners(sources, reader),
+        listeners: lists::listeners(sources, reader),
         admin: admin(reader.section("admin")),
-        upstream: upstream(reader.section("upstream")),
+        bounds,
+        upstream,
+        cache: lists::cache(sources, reader),
         state: state(reader.section("state")),
         renewal: renewal(reader.section("renewal")),
         log: log(reader.section("log")),
@@ -239,6 +253,7 @@ fn superoffice(table: &mut Table<'_, '_>) -> SuperOfficeSettings {
         ca_file: table.read("ca_file", kinds::path),
         leeway: table.need("leeway", kinds::duration(Duration::ZERO, Some(HOUR))),
         login_timeout: table.need("login_timeout", timeout),
+        soap_ticket_faults: table.need("soap_ticket_faults", kinds::faults),
     }
 }
 
@@ -269,6 +284,7 @@ fn tenant(name: &str, mut table: Table<'_, '_>) -> TenantSettings {
         api_url: table.read("api_url", kinds::url),
         credentials: credentials(&mut table),
         login: login(&mut table),
+        bounds: bounds(&mut table),
     };
     table.finish();
     settings
@@ -299,29 +315,6 @@ fn listen(mut table: Table<'_, '_>) -> ListenSettings {
     settings
 }
 
-fn listeners<'v>(sources: &'v Sources, reader: &mut Reader<'v>) -> Vec<ListenerSettings> {
-    let Some(value) = sources.values().and_then(|values| values.get(LISTENERS)) else { return Vec::new() };
-    let Some(tables) = value.as_array() else {
-        let (what, hint) = match value.as_dict() {
-            Some(_) => ("must be a list of tables", "write [[listeners]], with two brackets, before the settings of each one, in the file"),
-            None => ("must be a list of tables", "begin each listener with [[listeners]] on a line of its own, in the file"),
-        };
-        reader.problem(LISTENERS, what, hint);
-        return Vec::new();
-    };
-    tables.iter().enumerate().map(|(index, value)| listener(reader.listener(index, value))).collect()
-}
-
-fn listener(mut table: Table<'_, '_>) -> ListenerSettings {
-    let settings = ListenerSettings {
-        addresses: table.need("address", kinds::addresses),
-        tenant: table.need("tenant", kinds::text),
-        public_url: table.read("public_url", kinds::public_url),
-    };
-    table.finish();
-    settings
-}
-
 /// All are read before the first that is wrong is missed: every mistake shall be reported.
 fn limits(table: &mut Table<'_, '_>) -> Option<Limits> {
     let header_read = table.need("header_read_timeout", timeout);
@@ -346,7 +339,14 @@ fn admin(mut table: Table<'_, '_>) -> Door<Option<Vec<SocketAddr>>> {
     settings
 }
 
-fn upstream(mut table: Table<'_, '_>) -> Option<Upstream> {
+fn bounds(table: &mut Table<'_, '_>) -> BoundsSettings {
+    BoundsSettings {
+        rate: table.read("rate", kinds::unless("off", kinds::rate)),
+        max_concurrent: table.read("max_concurrent", kinds::unless("off", kinds::count)),
+    }
+}
+
+fn upstream(table: &mut Table<'_, '_>) -> Option<Upstream> {
     let http2 = table.need("http2", kinds::choice(HTTP2));
     let connect = table.need("connect_timeout", timeout);
     let tls = table.need("tls_timeout", timeout);
@@ -360,7 +360,8 @@ fn upstream(mut table: Table<'_, '_>) -> Option<Upstream> {
     let forwarded = table.need("forwarded", kinds::flag);
     let rewrite_links = table.need("rewrite_links", kinds::choice(LINKS));
     let routes = table.need("routes", kinds::segments);
-    table.finish();
+    let cache_size = table.need("cache_size", kinds::size_of_cache);
+    let queue_timeout = table.need("queue_timeout", timeout);
     Some(Upstream {
         settings: upstream::Settings {
             http2: http2?,
@@ -377,6 +378,8 @@ fn upstream(mut table: Table<'_, '_>) -> Option<Upstream> {
         forwarded: forwarded?,
         rewrite_links: rewrite_links?,
         routes: routes?,
+        cache_size: cache_size?,
+        queue_timeout: queue_timeout?,
     })
 }
 

@@ -12,7 +12,7 @@ fn uncommented() -> String {
     let setting = |line: &&str| {
         line.split_once(" = ").is_some_and(|(key, _)| key.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_'))
     };
-    let shown = |line: &&str| *line == "[[listeners]]" || setting(line);
+    let shown = |line: &&str| line.starts_with("[[") || setting(line);
     EXAMPLE.lines().map(|line| line.strip_prefix("# ").filter(shown).unwrap_or(line).to_owned() + "\n").collect()
 }
 

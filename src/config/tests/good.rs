@@ -7,7 +7,10 @@ use secrecy::ExposeSecret;
 
 use super::{KEY_1024, KEY_2048, env, parse, toml, works};
 use crate::config::{BoundListener, Config, Prefetch, State};
+use crate::proxy::cache::Rules;
+use crate::proxy::governor::Bounds;
 use crate::proxy::links::Mode;
+use crate::proxy::soap::TicketFaults;
 use crate::superoffice::ExchangeKind;
 use crate::superoffice::origin::UpstreamHosts;
 
@@ -20,6 +23,7 @@ fn near_misses_are_warned_about() {
     for harmless in [
         "SOPROXY_PORT",
         "SOPROXY_LISTENERS_ADDRESS",
+        "SOPROXY_CACHE_TTL",
         "SOPROXY_SERVICE_HOST",
         "SOPROXY_ADMIN_SERVICE_HOST",
         "SOPROXY_CONFIG",
@@ -60,7 +64,10 @@ fn defaults() {
     let superoffice = &config.superoffice;
     assert_eq!(superoffice.upstream_hosts, UpstreamHosts::parse(["*.superoffice.com"]).unwrap());
     assert_eq!((superoffice.ca_pem.is_none(), superoffice.leeway, superoffice.login_timeout), (true, HOUR / 12, HOUR / 120));
+    assert_eq!(superoffice.soap_ticket_faults, TicketFaults::default());
+    assert_eq!((upstream.cache_size, upstream.queue_timeout, config.cache.is_empty()), (64 << 20, HOUR / 360, true));
     let tenant = &config.tenants[0];
+    assert_eq!(tenant.bounds, Bounds { rate: None, max_concurrent: None, queue_timeout: HOUR / 360 });
     assert_eq!((tenant.name.as_str(), tenant.context.as_str()), ("Cust1", "Cust1"));
     assert_eq!((tenant.login_url.to_string().as_str(), tenant.exchange), ("https://sod.superoffice.com", ExchangeKind::Soap));
     assert_eq!((tenant.system_user_token.expose(), tenant.client_secret.expose_secret()), ("App-token", "client-secret"));
@@ -76,6 +83,8 @@ fn every_setting_can_be_changed_in_the_file_and_in_the_environment() {
         ("superoffice", "upstream_hosts", "[\"a.example\", \"b.example:444\"]", "a.example, b.example:444"),
         ("superoffice", "leeway", "\"1h\"", "1h"),
         ("superoffice", "login_timeout", "\"500ms\"", "500ms"),
+        ("superoffice", "soap_ticket_faults", "[\"A.B\", \"C_1\"]", "A.B, C_1"),
+        ("superoffice", "soap_ticket_faults", "[]", ""),
         ("listen", "address", "[\"127.0.0.1:1\", \"[::1]:2\"]", "127.0.0.1:1,[::1]:2"),
         ("listen", "hosts", "[\"Proxy.Example\", \"::1\"]", "Proxy.Example,::1"),
         ("listen", "insecure_allow_anonymous", "true", "true"),
@@ -96,6 +105,11 @@ fn every_setting_can_be_changed_in_the_file_and_in_the_environment() {
         ("upstream", "forwarded", "true", "true"),
         ("upstream", "rewrite_links", "\"all\"", "ALL"),
         ("upstream", "routes", "[\"CS\", \"x.y\"]", "CS, x.y"),
+        ("upstream", "cache_size", "\"1MiB\"", "1048576"),
+        ("upstream", "queue_timeout", "\"500ms\"", "500ms"),
+        ("upstream", "rate", "0.5", "0.5"),
+        ("upstream", "rate", "10", "10"),
+        ("upstream", "max_concurrent", "4", "4"),
         ("state", "min_interval", "\"1m\"", "60s"),
         ("state", "max_interval", "\"10s\"", "10s"),
         ("state", "push_address", "[\"0.0.0.0:8083\"]", "0.0.0.0:8083"),
@@ -109,6 +123,8 @@ fn every_setting_can_be_changed_in_the_file_and_in_the_environment() {
         ("tenants.Cust1", "context", "\"Cust2\"", "Cust2"),
         ("tenants.Cust1", "api_url", "\"https://sod2.superoffice.com/Cust1/api/\"", "https://sod2.superoffice.com/Cust1/api/"),
         ("tenants.Cust1", "environment", "\"online\"", "online"),
+        ("tenants.Cust1", "rate", "2.5", "2.5"),
+        ("tenants.Cust1", "max_concurrent", "1", "1"),
     ];
     let shown = |config: &Config| format!("{config:?}");
     let plain = shown(&works(&[], &[]));
@@ -149,6 +165,34 @@ fn further_listeners_are_bound_to_one_tenant_each() {
     let warned: Vec<(&str, &str)> = config.warnings.iter().map(|warning| (warning.key.as_str(), warning.source.as_str())).collect();
     let line = text.lines().position(|line| line.contains("8083")).unwrap() + 1;
     assert_eq!(warned, [("listeners[1].address", format!("proxy.toml:{line}").as_str())]);
+}
+
+#[test]
+fn tenants_have_the_bounds_of_upstream_but_for_their_own() {
+    let changes = [
+        ("upstream", "rate", "10"),
+        ("upstream", "max_concurrent", "8"),
+        ("upstream", "queue_timeout", "\"1h\""),
+        ("tenants.Cust2", "system_user_token", "\"t\""),
+        ("tenants.Cust2", "rate", "\"OFF\""),
+        ("tenants.Cust3", "system_user_token", "\"t\""),
+        ("tenants.Cust3", "rate", "0.001"),
+        ("tenants.Cust3", "max_concurrent", "\"off\""),
+    ];
+    let found: Vec<Bounds> = works(&changes, &[]).tenants.iter().map(|tenant| tenant.bounds).collect();
+    let bounds = |rate, max_concurrent| Bounds { rate, max_concurrent, queue_timeout: HOUR };
+    assert_eq!(found, [bounds(Some(10.0), Some(8)), bounds(None, Some(8)), bounds(Some(0.001), None)]);
+}
+
+#[test]
+fn the_cache_has_the_rules_of_all_tables_in_their_order() {
+    let text = toml(&[])
+        + "[[cache]]\npaths = [\"/api/v1/MDOList/*\", \"/api/v1/List/Category\"]\nttl = \"10m\"\n\
+           [[cache]]\npaths = \"/api/v1/List/*\"\nttl = \"1s\"\n";
+    let config = Config::parse(&text, "proxy.toml".as_ref(), []).unwrap();
+    let expected = [("/api/v1/MDOList/*", HOUR / 6), ("/api/v1/List/Category", HOUR / 6), ("/api/v1/List/*", Duration::from_secs(1))];
+    assert_eq!(config.cache, Rules::new(expected).unwrap());
+    assert_ne!(config.cache, Rules::new(expected.into_iter().rev()).unwrap());
 }
 
 #[test]

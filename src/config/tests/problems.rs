@@ -24,6 +24,9 @@ fn bad_values_say_what_is_wrong_and_what_to_write() {
         ("superoffice", "leeway", "\"2h\"", "must be at most 1h", "5m30s"),
         ("superoffice", "leeway", "300", "300 has no unit", "\"300s\"?"),
         ("superoffice", "login_timeout", "\"0s\"", "must be at least 1ms", "a unit"),
+        ("superoffice", "soap_ticket_faults", "[\"\"]", "\"\" is no type of exception", "or [] for none"),
+        ("superoffice", "soap_ticket_faults", "[\"two words\"]", "\"two words\" is no type of exception", "[\"SoSessionException\"]"),
+        ("superoffice", "soap_ticket_faults", "5", "must be a string or a list of strings", "[\"one\""),
         ("superoffice", "ca_file", "\"gone.pem\"", "gone.pem does not exist", "create the file"),
         ("superoffice", "ca_file", "\"Cargo.toml\"", "holds no PEM certificate", "BEGIN CERTIFICATE"),
         ("application", "client_secret", "\"\"", "the value is empty", "put the value there"),
@@ -77,6 +80,18 @@ fn bad_values_say_what_is_wrong_and_what_to_write() {
         ("upstream", "routes", "[\"..\"]", "\"..\" is no segment of a path", "[\"CS\"]"),
         ("upstream", "routes", "[\"\"]", "\"\" is no segment of a path", "[\"CS\"]"),
         ("upstream", "routes", "[\"Api\"]", "is always carried", "the others only"),
+        ("upstream", "cache_size", "\"1023KiB\"", "must be at least 1MiB", "a unit"),
+        ("upstream", "cache_size", "\"off\"", "\"off\" is no size", "a unit"),
+        ("upstream", "queue_timeout", "\"0s\"", "must be at least 1ms", "a unit"),
+        ("upstream", "queue_timeout", "10", "10 has no unit", "\"10s\"?"),
+        ("upstream", "rate", "0", "must be a number from 0.001", "or \"off\""),
+        ("upstream", "rate", "-1.5", "must be a number from 0.001", "such as 10 or 0.5"),
+        ("upstream", "rate", "nan", "must be a number from 0.001", "such as 10 or 0.5"),
+        ("upstream", "rate", "inf", "must be a number from 0.001", "such as 10 or 0.5"),
+        ("upstream", "rate", "\"10/s\"", "must be a number from 0.001", "such as 10 or 0.5"),
+        ("upstream", "rate", "true", "must be a number, not true or false", "such as 10 or 0.5"),
+        ("upstream", "max_concurrent", "0", "must be a whole number from 1", "or \"off\""),
+        ("upstream", "max_concurrent", "1.5", "must be a whole number from 1", "or \"off\""),
         ("state", "min_interval", "\"0s\"", "must be at least 1ms", "a unit"),
         ("state", "max_interval", "\"5s\"", "is shorter than min_interval", "what min_interval says"),
         ("state", "push_address", "\"on\"", "\"on\" is no IP address", "or \"off\""),
@@ -100,6 +115,8 @@ fn bad_values_say_what_is_wrong_and_what_to_write() {
             "upstream_hosts of [superoffice]",
         ),
         ("tenants.Cust1", "api_url", "\"http://sod2.superoffice.com/\"", "not https", "over https"),
+        ("tenants.Cust1", "rate", "\"of\"", "must be a number from 0.001", "or \"off\""),
+        ("tenants.Cust1", "max_concurrent", "[]", "must be a number, not a list", "or \"off\""),
         ("tenants.Cust1", "login_url", "\"http://login.example/\"", "is not https", "the origin alone"),
         ("tenants.Cust1", "login_url", "\"https://sod.superoffice.com/login\"", "has a path", "the origin alone"),
     ];
@@ -138,6 +155,8 @@ fn problems_of_variables_name_the_variable() {
         ("SOPROXY_LISTENER__ADDRESS", "1", "listener", "unknown section", "did you mean SOPROXY_LISTEN__…?"),
         ("SOPROXY_TENANTS__CUST1__TOKEN", "x", "tenants.Cust1.token", "unknown key", "the keys of [tenants.Cust1] are"),
         ("SOPROXY_LISTENERS__ADDRESS", "127.0.0.1:1", "listeners", "must be a list of tables", "in the file"),
+        ("SOPROXY_CACHE__TTL", "10m", "cache", "must be a list of tables", "write [[cache]], with two brackets"),
+        ("SOPROXY_UPSTREAM__RATE", "fast", "upstream.rate", "must be a number", "such as 10 or 0.5"),
         ("SOPROXY_TENANTS__CUST1", "x", "tenants.Cust1", "must be a table", ""),
         (
             "SOPROXY_TENANTS__CUST2__CONTEXT",
@@ -240,64 +259,9 @@ fn what_paths_mean_otherwise_is_no_name_of_a_tenant() {
 }
 
 #[test]
-fn problems_of_further_listeners_name_the_one_and_its_line() {
-    // (text, key, line within it, what, hint)
-    let good = "[[listeners]]\naddress = \"127.0.0.1:1\"\ntenant = \"Cust1\"\n";
-    let cases = [
-        ("[[listeners]]\ntenant = \"Cust1\"\n", "address", 1, "is missing", "set `address` in [[listeners]]"),
-        ("[[listeners]]\naddress = \"127.0.0.1:2\"\n", "tenant", 1, "is missing", "set `tenant` in [[listeners]]"),
-        ("[[listeners]]\naddress = \"x\"\ntenant = \"Cust1\"\n", "address", 2, "\"x\" is no IP address", "127.0.0.1:8080"),
-        ("[[listeners]]\naddress = \"127.0.0.1:2\"\ntenant = \"Cust9\"\n", "tenant", 3, "no configured tenant", "\"Cust1\"?"),
-        ("[[listeners]]\naddress = \"127.0.0.1:1\"\ntenant = \"Cust1\"\n", "address", 2, "taken by listeners[0].address", "its own"),
-        ("[[listeners]]\naddress = \"127.0.0.1:8081\"\ntenant = \"Cust1\"\n", "", 1, "taken by listeners[1].address", "its own"),
-        ("[[listeners]]\naddress = \"0.0.0.0:2\"\ntenant = \"Cust1\"\n", "address", 2, "can be reached", "= true in [listen]"),
-        (
-            "[[listeners]]\naddress = \"127.0.0.1:2\"\ntenant = \"Cust1\"\ntennant = 1\n",
-            "tennant",
-            4,
-            "unknown key",
-            "did you mean `listeners[1].tenant`?",
-        ),
-        (
-            "[[listeners]]\naddress = \"127.0.0.1:2\"\ntenant = \"Cust1\"\nx = 1\n",
-            "x",
-            4,
-            "unknown key",
-            "the keys of [[listeners]] are address, tenant, public_url",
-        ),
-        (
-            "[[listeners]]\naddress = \"127.0.0.1:2\"\ntenant = \"Cust1\"\npublic_url = \"x\"\n",
-            "public_url",
-            4,
-            "not an absolute URL",
-            "https://crm.example.com",
-        ),
-    ];
-    let before = toml(&[]) + good;
-    for (text, key, line, what, hint) in cases {
-        let problems = Config::parse(&(before.clone() + text), Path::new("proxy.toml"), []).unwrap_err().0;
-        let [problem] = problems.as_slice() else { panic!("{problems:#?}") };
-        if !key.is_empty() {
-            assert_eq!(problem.key, format!("listeners[1].{key}"), "{problem}");
-            assert_eq!(problem.source, format!("proxy.toml:{}", before.lines().count() + line), "{problem}");
-        }
-        assert!(problem.what.contains(what) && problem.hint.contains(hint), "{problem}");
-    }
-}
-
-#[test]
-fn listeners_are_a_list_of_tables() {
-    for value in ["[listeners]\naddress = \"127.0.0.1:1\"\ntenant = \"Cust1\"\n", "[listeners]\n"] {
-        let problems = Config::parse(&(toml(&[]) + value), Path::new("proxy.toml"), []).unwrap_err().0;
-        let [problem] = problems.as_slice() else { panic!("{problems:#?}") };
-        assert_eq!((problem.key.as_str(), problem.what.as_str()), ("listeners", "must be a list of tables"));
-        assert!(problem.hint.contains("[[listeners]]"), "{problem}");
-    }
-    for (text, key) in [("listeners = 5\n", "listeners"), ("listeners = [5]\n", "listeners[0]")] {
-        let problems = Config::parse(&(text.to_owned() + &toml(&[])), Path::new("proxy.toml"), []).unwrap_err().0;
-        assert_eq!((problems[0].key.as_str(), problems[0].source.as_str()), (key, "proxy.toml:1"));
-        assert!(problems[0].hint.contains("[[listeners]]"), "{}", problems[0]);
-    }
+fn a_wrong_bound_of_all_tenants_is_reported_once() {
+    let changes = [("upstream", "rate", "0"), ("tenants.Cust2", "system_user_token", "\"t\""), ("tenants.Cust2", "rate", "5")];
+    assert_eq!(one(&changes, &[]).key, "upstream.rate");
 }
 
 #[test]

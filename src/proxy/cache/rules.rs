@@ -18,11 +18,11 @@ use http::Method;
 const LISTS: [&str; 3] = ["list", "mdolist", "mdo"];
 
 /// What is cached, in the order in which it is written down.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rules(Vec<Rule>);
 
 /// One pattern.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rule {
     /// In lower case; `None` is `*`.
     segments: Vec<Option<String>>,
