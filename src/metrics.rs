@@ -23,11 +23,13 @@ pub enum Cause {
     TicketRefused,
     /// 421.
     TenantMoved,
+    /// 429, or 503 with `Retry-After`, to a call that only reads.
+    Throttled,
 }
 
 impl Cause {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Cause; 3] = [Cause::ConnectionLost, Cause::TicketRefused, Cause::TenantMoved];
+    pub const ALL: [Cause; 4] = [Cause::ConnectionLost, Cause::TicketRefused, Cause::TenantMoved, Cause::Throttled];
 
     /// In words, for the log and as a label.
     pub fn name(self) -> &'static str {
@@ -35,6 +37,7 @@ impl Cause {
             Cause::ConnectionLost => "connection lost",
             Cause::TicketRefused => "ticket refused",
             Cause::TenantMoved => "tenant moved",
+            Cause::Throttled => "throttled",
         }
     }
 }

@@ -22,6 +22,7 @@ use serde_json::json;
 use sha2::Sha256;
 use soproxy::clock::Clock;
 use soproxy::proxy::error::ProxyError;
+use soproxy::proxy::governor::{Bounds, Caller, Governor};
 use soproxy::proxy::links::{Addresses, Homes, Links, Mode};
 use soproxy::proxy::route::Routes;
 use soproxy::proxy::{headers, target};
@@ -220,5 +221,19 @@ fn exchange(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(pure, routing, targets, header_policy, link_rewriting, errors, exchange);
+/// What every call pays, and what it pays where there are bounds that it does not reach.
+fn turns(c: &mut Criterion) {
+    let mut group = c.benchmark_group("governor");
+    let clock = Clock::system();
+    let caller = || Caller::Peer(std::net::Ipv4Addr::LOCALHOST.into());
+    let now = clock.now();
+    for (name, rate, max_concurrent) in [("free", None, None), ("64 at once", None, Some(64))] {
+        let bounds = Bounds { rate, max_concurrent, queue_timeout: Duration::from_secs(30) };
+        let governor = Governor::new(bounds, clock.clone(), 2);
+        group.bench_function(name, |b| b.iter(|| governor.ask(caller, black_box(now), black_box(now))));
+    }
+    group.finish();
+}
+
+criterion_group!(pure, routing, targets, header_policy, link_rewriting, turns, errors, exchange);
 criterion_main!(pure);

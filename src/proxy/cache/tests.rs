@@ -370,3 +370,9 @@ async fn a_day_of_a_chatty_client_costs_a_fraction_of_the_calls() {
     // Without the cache SuperOffice sees 21,600 calls; ten minutes make 48 rounds of nine of them, and the writes shift the last one.
     assert_eq!((asked, fetched), (21_600, 9 * 49));
 }
+
+/// Upstream's own bodies can be relayed: that this compiles is the test.
+#[test]
+fn upstreams_answers_fit() {
+    _ = |lead: Box<Lead>, answer: Response<crate::upstream::Answer>, now| lead.answered(answer, now);
+}

@@ -61,8 +61,11 @@ impl Pace {
 
     /// Sets the hard rate, in calls per second.
     pub(super) fn set(&mut self, hard: Option<f64>) {
+        // What has gone counts for the new rate, too.
+        if hard.is_none() {
+            self.sent.clear();
+        }
         self.hard = hard;
-        self.sent.clear();
         // What is spaced by the old rate would hold up a faster one.
         self.next = Duration::ZERO;
     }
@@ -211,6 +214,18 @@ mod tests {
         }
         let gone = greedy(&mut with(10.0), SECOND, SECOND * 3);
         assert!(gone.windows(2).all(|two| two[1] - two[0] >= ms(100)), "{gone:?}");
+    }
+
+    #[test]
+    fn a_rate_that_is_lowered_counts_what_has_gone() {
+        let mut pace = with(10.0);
+        (0..10).for_each(|at| pace.take(SECOND + ms(100) * at));
+        let last = ms(1900);
+        pace.set(Some(5.0));
+        // Of the ten that have gone the fifth last shall be a second ago.
+        assert_eq!(pace.due(last), last - ms(400) + SECOND);
+        pace.set(None);
+        assert_eq!(pace.due(last), Duration::ZERO);
     }
 
     #[test]

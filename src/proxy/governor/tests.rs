@@ -314,7 +314,8 @@ fn who_waits_goes_although_the_thread_that_kept_the_time_has_ended() {
         let waits = tokio::spawn(other);
         settled().await;
         hand.advance(Duration::from_secs(1));
-        waits.await.unwrap().unwrap();
+        // Nobody would wake it otherwise, and the test would not end.
+        tokio::time::timeout(Duration::from_secs(20), waits).await.unwrap().unwrap().unwrap();
         settled().await;
     });
     assert!(!governor.lock().ushered);
