@@ -12,6 +12,7 @@ import base64
 import hashlib
 import json
 import sys
+import time
 import urllib.request
 
 import zeep
@@ -104,6 +105,7 @@ def main():
 
     if options.sandbox and not options.credentials:
         for types in ["SuperOffice.Exceptions.SoSessionException", "http_401"]:
+            time.sleep(2.5)  # a ticket that is younger is not doubted
             send(f"{options.sandbox}/_sandbox/faults", {"soap_ticket": types})
             send(f"{options.sandbox}/_sandbox/revoke-tickets", None)
             answer = call("Contact", "GetContact", ContactId=3)
