@@ -31,6 +31,7 @@ mod pool;
 mod scale;
 mod secure;
 mod smuggling;
+mod soap;
 mod state_push;
 mod streaming;
 mod tenant_state;
