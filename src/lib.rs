@@ -9,7 +9,8 @@
 //!
 //! A request: [`server`] accepts its connection and gives it to a worker, a thread with a runtime of its own;
 //! [`proxy::Proxy::handle`] is the pipeline (one step per line; the order of the steps is the security argument),
-//! [`ticket::cache`] hands out the ticket, [`upstream`] sends. A credential: [`config`] → [`superoffice::signing`] →
+//! [`superoffice::state::keeper`] tells where the tenant lives, [`ticket::cache`] hands out the ticket, [`upstream`] sends,
+//! [`proxy::links`] brings the answer's links home. A credential: [`config`] → [`superoffice::signing`] →
 //! [`superoffice::soap`] or [`superoffice::rest`] → [`superoffice::login`] (the I/O) → [`superoffice::jwt`] →
 //! [`ticket::cache`].
 //!
@@ -47,8 +48,11 @@
 //! - The request path reads an atomic snapshot: no lock and no await while a usable ticket exists.
 //! - An exchange never runs inside a client's request; no class of error ends a renewal loop.
 //! - A rejected ticket is named by its generation: a thousand 401s on generation 7 cause one exchange.
-//! - A ticket only goes to the origin it belongs to: it carries an [`superoffice::origin::AllowedBase`], the request's target
-//!   is made from that, and only [`superoffice::origin::UpstreamHosts::allow`] makes one.
+//! - A ticket only goes to a host that is allowed: a request's target is made from an [`superoffice::origin::AllowedBase`] of the
+//!   ticket's own tenant, and only [`superoffice::origin::UpstreamHosts::allow`] makes one.
+//! - Where a tenant is and whether it runs is decided by its state alone ([`superoffice::state::keeper`]). A push, a 421 and a
+//!   token only make the proxy ask.
+//! - What `all` rewrites in an answer can be undone in a request: the proxy's own address is never stored at SuperOffice.
 //! - What a caller sent as credentials is stripped before, ours injected after hop-by-hop processing; never merged.
 //! - Secrets have no `Display`, and a redacted `Debug`. Header values that hold them are sensitive.
 //! - The proxy never knows that it talks to a sandbox.
@@ -63,6 +67,12 @@
 //! rejected. *Strip*, *inject* and *scrub* are what happens to headers on the way in and out. A *snapshot* is an immutable
 //! value, swapped as a whole by a *reload*. To *drain* is to finish what is in flight, within the *grace* period. *Live* means
 //! that the process answers, *ready* that it can serve.
+//!
+//! A tenant's *state* is what SuperOffice tells of it, its *standing* what the proxy makes of that: the *base* where requests go,
+//! an *outage* while it does not run. A tenant whose base is configured is *pinned*. A *hint* (a push, a 421) has the state fetched
+//! as soon as it may be; a base that answered 421 is *doubted*. *Theirs* is a tenant's address at SuperOffice, its *home*; *ours* is
+//! where the caller reaches it, by its *way* (path, listener, `Host`, default) and *door* (the listener); a *marker* keeps another
+//! spelling of theirs behind ours.
 
 pub mod admin;
 pub mod alarm;

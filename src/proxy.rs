@@ -332,6 +332,10 @@ impl Proxy {
                     body = replay;
                 }
                 Ok(response) => {
+                    if response.status() == StatusCode::SERVICE_UNAVAILABLE {
+                        // Perhaps the tenant has just stopped: the state will tell.
+                        tenant.keeper.hint();
+                    }
                     if accepted(response.status()) {
                         if twice.was(Cause::TicketRefused) {
                             tenant.tickets.cured();

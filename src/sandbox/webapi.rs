@@ -42,9 +42,11 @@ pub(super) async fn handle(sandbox: &Sandbox, path: &[String], request: Request<
     let Some((index, tenant)) = sandbox.tenant(&path[0]) else { return sandbox.not_found(request.uri()) };
     arrived(sandbox).await;
     let wishes = Wishes::of(request.headers(), &sandbox.control().faults());
+    // Before the door: should the tenant move now, who is let in at the old place is told of that one alone.
+    let endpoint = format!("{}/{}", place::of_links(sandbox, tenant), tenant.context);
     let mut reply = match door::turned_away(sandbox, tenant, &request) {
         Some(reply) => reply,
-        None => answer(sandbox, index, tenant, path, request).await,
+        None => answer(sandbox, index, tenant, endpoint, path, request).await,
     };
     reply = present::finish(reply, &wishes).await;
     dress(&mut reply);
@@ -60,8 +62,7 @@ pub(super) async fn arrived(sandbox: &Sandbox) {
     }
 }
 
-async fn answer(sandbox: &Sandbox, index: usize, tenant: &Tenant, path: &[String], request: Request<ReplyBody>) -> Reply {
-    let endpoint = format!("{}/{}", place::of_links(sandbox, tenant), tenant.context);
+async fn answer(sandbox: &Sandbox, index: usize, tenant: &Tenant, endpoint: String, path: &[String], request: Request<ReplyBody>) -> Reply {
     if path.len() == 2 {
         return listing(&request, &endpoint);
     }

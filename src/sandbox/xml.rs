@@ -73,7 +73,7 @@ struct Open {
     items: Vec<Value>,
 }
 
-/// Reads what [`write`] writes. An element without a `type` is an object if it has elements in it, else a string.
+/// Reads what [`write()`] writes. An element without a `type` is an object if it has elements in it, else a string.
 pub(super) fn read(body: &[u8]) -> Result<Value, String> {
     let config = ParserConfig::new().cdata_to_characters(true).ignore_comments(true).max_entity_expansion_length(0);
     let mut open: Vec<Open> = Vec::new();

@@ -26,6 +26,7 @@ mod links;
 mod login;
 mod logs;
 mod memory;
+mod moving;
 mod peer;
 mod pool;
 mod scale;

@@ -235,6 +235,17 @@ async fn an_outage_begins_and_ends_when_the_state_says_so() {
 }
 
 #[tokio::test]
+async fn superoffices_own_503_makes_the_proxy_ask_at_once() {
+    let bench = Setup::new().set("state.min_interval", "20ms").fault("valid_for=10m").start().await;
+    served(&bench).await;
+    pause().await;
+    bench.sandbox.control().change_faults(|faults| faults.set("state.Cust12345=OfflineMaintenance").unwrap());
+    let first = bench.get(WHO).await;
+    assert_eq!((first.status.as_u16(), first.error()), (503, None), "nobody has told the proxy");
+    bench.until("it knows", async || bench.get(WHO).await.error() == Some("tenant_not_running")).await;
+}
+
+#[tokio::test]
 async fn a_deleted_tenant_that_is_set_up_again_needs_no_restart() {
     let (setup, hand) = Setup::new().fault("state.Cust12345=Deleted").fault("login_of.Cust12345.refuse.code=Denied").manual_clock();
     let bench = setup.start().await;

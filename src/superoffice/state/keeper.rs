@@ -149,7 +149,10 @@ impl Keeper {
                 slot.wait(|progress, standing, now| {
                     let answered = progress.attempts > before && progress.in_flight.is_none();
                     let recent = told(standing) && progress.last.is_some_and(|last| now.since(last) < slot.shared.pace.min);
-                    (!answered && !recent).then_some((patience, Asked::Request))
+                    // What failed a moment ago fails again.
+                    let failed = progress.failures > 0
+                        && progress.last.is_some_and(|last| now.since(last) < slot.shared.pace.pause(progress.failures));
+                    (!answered && !recent && !failed).then_some((patience, Asked::Request))
                 })
                 .await
             }
@@ -196,7 +199,9 @@ impl Keeper {
 
     /// There was a sign that the state has changed: it is fetched as soon as that is allowed.
     pub fn hint(&self) {
-        self.slot.ask(Asked::Hint);
+        if !self.slot.pinned {
+            self.slot.ask(Asked::Hint);
+        }
     }
 
     /// When it is worth asking again for what is not known.

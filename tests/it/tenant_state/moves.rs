@@ -7,7 +7,7 @@ use serde_json::json;
 use super::*;
 use crate::login::{Login, Token, state};
 use crate::peer::{Stage, settled};
-use crate::wire::{OK, recorder, request};
+use crate::wire::{OK, Wire, begin, recorder, request};
 
 /// Lets a test see several fetches in a short time.
 fn quick() -> Setup {
@@ -173,4 +173,32 @@ async fn pooled_connections_to_the_old_host_are_let_go() {
     let (status, mut at_new) = tokio::join!(call(), play);
     assert_eq!(status, 200);
     assert!(at_new.is_quiet().await, "the new place's connection is kept");
+}
+
+#[tokio::test]
+async fn an_upload_that_turns_out_too_large_to_be_sent_again_gets_the_whole_421() {
+    let (old, new) = (Stage::new().await, Stage::new().await);
+    let api = |stage: &Stage| format!("http://{}/{TENANT}/api", stage.address);
+    let login = Login::start(Token::good().reply()).await;
+    login.on_state(state(&api(&old)));
+    let hosts = format!("{},{}", old.address, new.address);
+    let setup = Setup::new().login_at(login.address()).set("superoffice.upstream_hosts", &hosts).set("state.min_interval", "50ms");
+    let bench = setup.start().await;
+    let mut wire = Wire::to(bench.proxy).await;
+    wire.say(begin("PUT", "/v1/x", "Transfer-Encoding: chunked\r\n\r\n5\r\nfirst\r\n")).await;
+    let mut up = old.next().await;
+    up.until("first").await;
+    let before = login.seen().state;
+    login.on_state(state(&api(&new)));
+    // So far it is small enough, and the answer has only begun.
+    up.say("HTTP/1.1 421 Misdirected Request\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nwrong\r\n").await;
+    bench.until("it is asked where the tenant lives", async || login.seen().state > before).await;
+    settled().await;
+    wire.say(format!("11170\r\n{}\r\n", "x".repeat(70_000))).await;
+    settled().await;
+    up.say("6\r\n place\r\n0\r\n\r\n").await;
+    let answer = wire.answer().await;
+    assert_eq!((answer.status(), answer.text().as_str(), answer.complete), (421, "wrong place", true));
+    up.end().await;
+    assert!(new.is_quiet().await, "half a body goes nowhere");
 }

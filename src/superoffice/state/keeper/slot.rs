@@ -74,6 +74,12 @@ pub(super) enum Task {
     Removed,
 }
 
+impl Task {
+    fn is_alive(&self) -> bool {
+        matches!(self, Task::Running(task) if !task.is_finished())
+    }
+}
+
 impl Progress {
     /// Whether a doubt is a reason for all requests to wait. Not while the endpoint is down: then the last place goes on, and
     /// only those wait who were told that it is wrong.
@@ -109,7 +115,7 @@ impl Slot {
         }
         match &progress.task {
             Task::Removed => return false,
-            Task::Running(task) if !task.is_finished() => {}
+            task if task.is_alive() => {}
             Task::None | Task::Running(_) => {
                 let slot = self.clone();
                 progress.task = Task::Running(self.runtime.spawn(async move { slot.keep().await }).abort_handle());
@@ -130,7 +136,7 @@ impl Slot {
                 let progress = lock(&self.progress);
                 let standing = self.standing.load_full();
                 let worth = worth(&progress, &standing, now);
-                (standing, worth, progress.in_flight.is_some() && matches!(progress.task, Task::Running(_)))
+                (standing, worth, progress.in_flight.is_some() && progress.task.is_alive())
             };
             let Some((most, asked)) = worth else { return standing };
             let left = most.saturating_sub(started.elapsed());
@@ -146,7 +152,9 @@ impl Slot {
     /// How long a request should wait for news.
     pub(super) fn worth_waiting(&self, progress: &Progress, standing: &Standing, now: Moment) -> Option<(Duration, Asked)> {
         let patience = self.shared.patience;
-        if progress.holds_all() {
+        // Not for an endpoint that seems to be dead: then only those wait who were told that the place is wrong.
+        let takes_long = progress.in_flight.is_some_and(|since| now.since(since) >= MOMENT);
+        if progress.holds_all() && !takes_long {
             return Some((patience, Asked::Hint));
         }
         if standing.is_fresh(now) && (standing.tells_enough(now) || standing.state.is_some()) {
@@ -159,8 +167,8 @@ impl Slot {
             (false, None) if failed => no_wait,
             (false, _) => Some((patience, Asked::Request)),
             (true, _) if failed => no_wait,
-            (true, None) => Some((MOMENT, Asked::Request)),
-            (true, Some(since)) => Some((MOMENT.saturating_sub(now.since(since)), Asked::Request)),
+            (true, Some(_)) if takes_long => no_wait,
+            (true, _) => Some((MOMENT, Asked::Request)),
         }
     }
 
@@ -258,6 +266,9 @@ impl Slot {
     fn learn(&self, state: TenantState, began: Moment, source: &dyn Source) {
         let pace = &self.shared.pace;
         let valid = state.valid_until.map(|until| Duration::try_from(until.duration_since(source.now())).unwrap_or(Duration::ZERO));
+        let outage = state.outage();
+        // An outage that does not say how long it may be believed: until those who met it ask again.
+        let valid = valid.or(outage.as_ref().map(|outage| outage.retry_after).filter(|after| !after.is_zero()));
         let kept = pace.kept(valid);
         let mut progress = lock(&self.progress);
         let before = self.standing.load_full();
@@ -274,7 +285,7 @@ impl Slot {
         let told = state.api.clone().map_err(|error| error.to_string()).and_then(|api| {
             self.hosts.allow(api).map_err(|refused| format!("the tenant state endpoint names a host that is refused: {refused}"))
         });
-        let outage = state.outage().map(|outage| (outage, valid.unwrap_or(kept).max(pace.min)));
+        let outage = outage.map(|outage| (outage, valid.unwrap_or(kept).max(pace.min)));
         let refused = told.as_ref().err().filter(|_| state.api.is_ok()).cloned();
         if let Some(refused) = refused.as_ref().filter(|_| before.refused != refused) {
             tracing::warn!(tenant = self.tenant, "{refused}. If it is SuperOffice's, add it to superoffice.upstream_hosts");

@@ -9,6 +9,9 @@ use crate::clock::Hand;
 const MIN: Duration = Duration::from_secs(10);
 const HOUR: Duration = Duration::from_secs(3600);
 
+/// No `ValidUntil`.
+const FOREVER: u64 = u64::MAX;
+
 struct Script {
     clock: Clock,
     fetches: AtomicUsize,
@@ -27,7 +30,7 @@ impl Source for Script {
                 self.go.notified().await;
             }
             let Some((state, valid, origin)) = *lock(&self.says) else { return Err(StateError::Status(500)) };
-            let until = self.now() + Duration::from_secs(valid);
+            let until = if valid == FOREVER { String::new() } else { (self.now() + Duration::from_secs(valid)).to_string() };
             let json = format!(r#"{{"State":"{state}","ValidUntil":"{until}","Api":"{origin}/Cust1/api"}}"#);
             TenantState::parse(json.as_bytes())
         })
@@ -320,6 +323,39 @@ async fn while_the_endpoint_is_down_a_421_holds_up_nobody_else() {
     bench.says(Some(("Running", 600, B)));
     bench.later(10).await;
     assert!(bench.keeper.elsewhere(&base).await.is_some(), "but this one waits for the news");
+}
+
+#[tokio::test]
+async fn an_endpoint_that_says_nothing_holds_up_others_for_a_moment_only() {
+    let bench = Bench::new(Some(("Running", 600, A)));
+    let base = bench.get().await.base.clone().unwrap();
+    bench.later(60).await;
+    bench.script.held.store(true, Ordering::SeqCst);
+    assert_eq!(bench.keeper.misdirected(&base), Misdirected::Asking);
+    bench.until("the fetch is on", || bench.fetches() == 2).await;
+    bench.later(3).await;
+    assert!(bench.get().await.base.is_some());
+    let told = tokio::spawn({
+        let (keeper, base) = (bench.keeper.clone(), base.clone());
+        async move { keeper.elsewhere(&base).await.is_some() }
+    });
+    bench.settle().await;
+    assert!(!told.is_finished(), "who was told that the place is wrong waits");
+    bench.says(Some(("Running", 600, B)));
+    bench.script.held.store(false, Ordering::SeqCst);
+    bench.script.go.notify_waiters();
+    assert!(told.await.unwrap());
+}
+
+#[tokio::test]
+async fn an_outage_that_tells_no_time_is_believed_until_callers_ask_again() {
+    let bench = Bench::new(Some(("Suspended", FOREVER, A)));
+    bench.get().await;
+    bench.later(3590).await;
+    assert_eq!(bench.ready().as_deref(), Some("Suspended"));
+    bench.says(None);
+    bench.later(20).await;
+    assert!(bench.get().await.outage(bench.clock.now()).is_none());
 }
 
 #[tokio::test]
