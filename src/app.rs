@@ -320,6 +320,7 @@ impl Wired {
             front,
             max_uri: self.config.listen.max_uri,
             max_body: self.config.listen.max_body,
+            ticket_faults: crate::proxy::soap::TicketFaults::default(),
             replay_limit: self.config.upstream.replay_limit,
             forwarded: self.config.upstream.forwarded,
             total_timeout: self.config.upstream.total_timeout,

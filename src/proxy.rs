@@ -39,7 +39,7 @@ use self::error::ProxyError;
 use self::headers::REQUEST_ID;
 pub use self::homeward::KnownHomes;
 use self::homeward::WayHome;
-use self::links::Mode;
+use self::links::{Mode, Rewritten};
 use self::route::{Found, Route, Routes};
 use self::twice::{Kept, Outgoing, Twice};
 use crate::body::Body;
@@ -105,6 +105,8 @@ pub struct Settings {
     pub max_body: Option<u64>,
     /// Bytes of a request body kept for a replay.
     pub replay_limit: usize,
+    /// Which SOAP answers mean that a ticket has expired.
+    pub ticket_faults: soap::TicketFaults,
     /// Whether `X-Forwarded-*` are added.
     pub forwarded: bool,
     /// From a request's arrival to its answer's last byte.
@@ -204,7 +206,11 @@ impl Proxy {
             return Err(ProxyError::outage(outage));
         }
         let route = matched.route;
-        let listing = route == Route::Api && matches!(matched.rest, "" | "/");
+        let listing = match route {
+            Route::Api => matches!(matched.rest, "" | "/"),
+            Route::Soap(_) => soap::describes(parts.uri.query()),
+            Route::Further(_) => false,
+        };
         let address = self.settings.front.address(&parts, both(ends), &tenant.name, matched.way);
         let (mode, hosts) = (self.settings.rewrite_links, &self.settings.upstream_hosts);
         let way_home = WayHome { mode, hosts, tenant, routes: self.routes.further(), listing, address };
@@ -242,7 +248,17 @@ impl Proxy {
         };
         // Only now it is known where the tenant lives, whoever told it: links in the body shall be SuperOffice's again.
         let (max_body, replay_limit) = (self.settings.max_body, self.settings.replay_limit);
+        let mut envelope = None;
         let admitted = match mode {
+            _ if matches!(route, Route::Soap(_)) && !body.is_end_stream() => {
+                let body = match way_home.back(&standing, &mut parts.headers, body).await {
+                    Ok(rewritten) => rewritten,
+                    Err(body) => Rewritten::not(body),
+                };
+                let (opened, body) = Box::pin(soap::open(&mut parts.headers, parts.uri.path(), body)).await?;
+                envelope = Some(Box::new(opened));
+                body::admit(body, max_body, replay_limit)
+            }
             Mode::All if !body.is_end_stream() => match Box::pin(way_home.back(&standing, &mut parts.headers, body)).await {
                 Ok(rewritten) => body::admit(rewritten, max_body, replay_limit),
                 Err(body) => body::admit(body, max_body, replay_limit),
@@ -252,15 +268,26 @@ impl Proxy {
         let Admitted { body, replay, overrun } = admitted?;
         let first = Some((std::mem::take(&mut parts.headers), std::mem::take(&mut parts.extensions)));
         let rest = matched.rest;
-        let mut outgoing = Outgoing { tenant, route, rest, parts: &parts, first, kept: Kept::default(), upgrade: upgrade.is_some() };
+        let mut outgoing =
+            Outgoing { tenant, route, rest, parts: &parts, first, kept: Kept::default(), upgrade: upgrade.is_some(), envelope };
         let mut twice = Twice::new(replay, &self.common.metrics);
         let mut body = body;
         let response = loop {
             let Some(base) = &standing.base else { return Err(unknown_address(tenant, &standing, record)) };
-            if let Route::Further(route) = route {
+            if let Route::Further(route) | Route::Soap(route) = route {
                 target::beside_api(base, route, rest, None)?;
             }
             let answered = self.send(&mut outgoing, &ticket, base, body, record).await;
+            // A SOAP answer may say in its Header what others say by their status.
+            let mut expired = false;
+            let answered = match answered {
+                Ok(response) if outgoing.envelope.is_some() => {
+                    let judged = Box::pin(way_home.judged(&self.settings.ticket_faults, &standing, &parts.method, response)).await;
+                    expired = judged.0;
+                    Ok(judged.1)
+                }
+                other => other,
+            };
             match answered {
                 Err(UpstreamError::Unread(why)) => {
                     body = Box::pin(twice.again(Cause::ConnectionLost, record)).await.ok_or_else(|| {
@@ -270,7 +297,7 @@ impl Proxy {
                     continue;
                 }
                 Err(error) => return Err(self.explain(error, &overrun, record)),
-                Ok(response) if response.status() == StatusCode::UNAUTHORIZED => {
+                Ok(response) if expired || response.status() == StatusCode::UNAUTHORIZED => {
                     if twice.was(Cause::TicketRefused) {
                         tenant.tickets.refused(&ticket, true);
                         break response;

@@ -13,6 +13,7 @@ use tokio::time::Sleep;
 
 use super::headers;
 use super::links::Rewritten;
+use super::soap::Peeked;
 use crate::body::{Body, BoxError};
 use crate::log::AccessRecord;
 use crate::metrics::Metrics;
@@ -77,6 +78,8 @@ pub(super) enum Payload {
     Upstream(Answer),
     /// The same with its links brought home. Boxed, so that the others are not moved about with the room that it takes.
     Rewritten(Box<Rewritten<Answer>>),
+    /// The same of an answer whose beginning was looked at.
+    Soap(Box<Rewritten<Peeked<Answer>>>),
     /// It broke off; what by is told next.
     Broken(Option<BoxError>),
     /// What follows is no body.
@@ -92,6 +95,7 @@ impl HttpBody for Payload {
             Payload::Own(body) => Pin::new(body).poll_frame(cx),
             Payload::Upstream(body) => Pin::new(body).poll_frame(cx),
             Payload::Rewritten(body) => Pin::new(body).poll_frame(cx),
+            Payload::Soap(body) => Pin::new(body).poll_frame(cx),
             Payload::Broken(error) => Poll::Ready(error.take().map(Err)),
             Payload::Tunnel(_) => Poll::Ready(None),
         }
@@ -102,6 +106,7 @@ impl HttpBody for Payload {
             Payload::Own(body) => body.is_end_stream(),
             Payload::Upstream(body) => body.is_end_stream(),
             Payload::Rewritten(body) => body.is_end_stream(),
+            Payload::Soap(body) => body.is_end_stream(),
             Payload::Broken(error) => error.is_none(),
             Payload::Tunnel(_) => true,
         }
@@ -112,6 +117,7 @@ impl HttpBody for Payload {
             Payload::Own(body) => body.size_hint(),
             Payload::Upstream(body) => body.size_hint(),
             Payload::Rewritten(body) => body.size_hint(),
+            Payload::Soap(body) => body.size_hint(),
             Payload::Broken(_) => SizeHint::default(),
             Payload::Tunnel(_) => SizeHint::with_exact(0),
         }

@@ -195,7 +195,8 @@ fn wants_trailers(te: &HeaderValue) -> bool {
 }
 
 /// `version` is that of the message as it was received. RFC 9110 §7.6.3.
-fn add_via(headers: &mut HeaderMap, version: Version) {
+/// Our line in `Via`.
+pub fn add_via(headers: &mut HeaderMap, version: Version) {
     let line = match version {
         Version::HTTP_2 => "2.0 soproxy",
         Version::HTTP_11 => "1.1 soproxy",

@@ -10,6 +10,7 @@ use super::Tenant;
 use super::account::Payload;
 use super::address::Address;
 use super::links::{Addresses, Homes, Links, Mode, Rewritten, Seen};
+use super::soap::TicketFaults;
 use crate::server::Inbound;
 use crate::superoffice::origin::{BaseUrl, UpstreamHosts};
 use crate::superoffice::state::keeper::Standing;
@@ -81,6 +82,27 @@ impl WayHome<'_> {
             }
             (payload, _) => Response::from_parts(head, payload),
         }
+    }
+
+    /// Whether a SOAP answer says that the ticket has expired; and the answer as this caller should see it.
+    pub(super) async fn judged(
+        &self,
+        faults: &TicketFaults,
+        standing: &Arc<Standing>,
+        method: &Method,
+        response: Response<Payload>,
+    ) -> (bool, Response<Payload>) {
+        let (head, body) = match response.into_parts() {
+            (head, Payload::Upstream(body)) => (head, body),
+            (head, other) => return (false, Response::from_parts(head, other)),
+        };
+        let (expired, response) = faults.judge(Response::from_parts(head, body)).await;
+        let seen = self.mode.look(response.headers()).filter(|_| !expired);
+        let rewritten = match seen.zip(self.tenant.homes.of(self.tenant, standing)) {
+            Some((seen, known)) => self.links(&known).answer(seen, method, response).await,
+            None => response.map(Rewritten::not),
+        };
+        (expired, rewritten.map(|body| Payload::Soap(Box::new(body))))
     }
 
     /// A request's body as SuperOffice should see it.

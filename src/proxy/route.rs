@@ -39,6 +39,8 @@ pub enum Way<'a> {
 pub enum Route<'a> {
     /// The web API.
     Api,
+    /// The SOAP services, `Remote`, as the caller wrote it.
+    Soap(&'a str),
     /// One of `upstream.routes`, as the caller wrote it.
     Further(&'a str),
 }
@@ -177,6 +179,9 @@ impl<T> Routes<T> {
     fn route<'a>(&self, segment: &'a str) -> Option<Route<'a>> {
         if segment.eq_ignore_ascii_case("api") {
             return Some(Route::Api);
+        }
+        if segment.eq_ignore_ascii_case("remote") {
+            return Some(Route::Soap(segment));
         }
         self.further.iter().any(|route| route.eq_ignore_ascii_case(segment)).then_some(Route::Further(segment))
     }

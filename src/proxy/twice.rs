@@ -10,6 +10,7 @@ use http_body::Body as HttpBody;
 use super::body::Replay;
 use super::error::ProxyError;
 use super::route::Route;
+use super::soap::Envelope;
 use super::{Tenant, headers, target};
 use crate::body::Body;
 use crate::log::AccessRecord;
@@ -29,19 +30,25 @@ pub(super) struct Outgoing<'a> {
     /// The headers for the others; they do without the spelling.
     pub(super) kept: Kept,
     pub(super) upgrade: bool,
+    /// What the body is, if the credentials go into it.
+    pub(super) envelope: Option<Box<Envelope>>,
 }
 
 impl Outgoing<'_> {
     /// The ticket and the target are of one tenant, and the base is one that tickets may be sent to.
     pub(super) fn with(&mut self, ticket: &Ticket, base: &AllowedBase, body: Body) -> Result<Request<Body>, UpstreamError> {
         let unfit = |error: ProxyError| UpstreamError::Unreachable(error.to_string());
+        let body = match &self.envelope {
+            Some(envelope) => envelope.send(body, ticket, &self.tenant.app_token),
+            None => body,
+        };
         let mut request = Request::new(body);
         *request.method_mut() = self.parts.method.clone();
         // Only CONNECT's target has no path, and that was refused.
         let whole = self.parts.uri.path_and_query().ok_or_else(|| UpstreamError::Unreachable("no path".to_owned()))?;
         let target = match self.route {
             Route::Api => target::upstream_target(base, whole, self.rest),
-            Route::Further(route) => target::beside_api(base, route, self.rest, whole.query()),
+            Route::Further(route) | Route::Soap(route) => target::beside_api(base, route, self.rest, whole.query()),
         };
         *request.uri_mut() = target.map_err(unfit)?.into();
         match self.first.take() {
@@ -57,7 +64,14 @@ impl Outgoing<'_> {
         if wants_length && request.body().is_end_stream() {
             request.headers_mut().entry(CONTENT_LENGTH).or_insert(HeaderValue::from_static("0"));
         }
-        headers::inject(request.headers_mut(), self.parts.version, ticket, &self.tenant.app_token);
+        if let Some(length) = self.envelope.as_ref().and_then(|_| request.body().size_hint().exact()) {
+            request.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));
+        }
+        match self.route {
+            // Credentials are in the envelope, and descriptions need none.
+            Route::Soap(_) => headers::add_via(request.headers_mut(), self.parts.version),
+            _ => headers::inject(request.headers_mut(), self.parts.version, ticket, &self.tenant.app_token),
+        }
         Ok(request)
     }
 }

@@ -150,7 +150,7 @@ async fn further_routes_are_carried_when_they_are_listed() {
     }
     let posted = ask(bench.proxy, "POST /Cust12345/CS/x HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\nhi").await;
     assert_eq!((posted.status(), seen.last().text().as_str()), (200, "hi"));
-    for path in ["/Cust12345/Remote/Services88/x.svc", "/Cust12345/CSx", "/Cust12345/C", "/Cust12345/CS/../api"] {
+    for path in ["/Cust12345/Remotes/Services88/x.svc", "/Cust12345/CSx", "/Cust12345/C", "/Cust12345/CS/../api"] {
         assert_eq!(error(bench.proxy, path, "localhost").await, (400, "bad_target".to_owned()), "{path}");
     }
 }

@@ -32,6 +32,7 @@ mod pool;
 mod scale;
 mod secure;
 mod smuggling;
+mod soap;
 mod state_push;
 mod streaming;
 mod tenant_state;

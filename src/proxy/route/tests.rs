@@ -10,7 +10,7 @@ type Seen<'a> = (u32, Way<'a>, &'a str, &'a str);
 fn seen<'a>(found: Result<Found<'a, u32>, ProxyError>) -> Result<Seen<'a>, ProxyError> {
     found.map(|found| match found {
         Found::Carried(Matched { tenant, way, route: Route::Api, rest }) => (*tenant, way, "", rest),
-        Found::Carried(Matched { tenant, way, route: Route::Further(route), rest }) => (*tenant, way, route, rest),
+        Found::Carried(Matched { tenant, way, route: Route::Further(route) | Route::Soap(route), rest }) => (*tenant, way, route, rest),
         Found::State { tenant, way } => (*tenant, way, "state", ""),
     })
 }
