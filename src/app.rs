@@ -22,6 +22,7 @@ use crate::log::AccessLog;
 use crate::metrics::Metrics;
 use crate::proxy::address::{Door, Front};
 use crate::proxy::error::ProxyError;
+use crate::proxy::governor::Governor;
 use crate::proxy::route::Routes;
 use crate::proxy::{Common, InFlight, KnownHomes, Proxy, Recorded, Settings, Tenant};
 use crate::push::StatePush;
@@ -273,22 +274,23 @@ impl Wired {
             let keeper = kept.map(|kept| kept.keeper.clone());
             let Wiring { login, keeper, app_token } = self.backplane.tenant(&self.config, tenant, keeper, prefetch)?;
             let login = Arc::new(login);
-            let tickets = match kept {
+            let (tickets, governor) = match kept {
                 Some(kept) => {
                     kept.tickets.renew_by(login);
+                    kept.governor.set(tenant.bounds);
                     taken_over += 1;
-                    kept.tickets.clone()
+                    (kept.tickets.clone(), kept.governor.clone())
                 }
                 None => {
                     let tickets = Arc::new(Tickets::start(&tenant.name, login, self.shared.clone(), prefetch));
                     // What failed while the tenant did not run may succeed now.
                     let again = Arc::downgrade(&tickets);
                     keeper.on_resume(move || _ = again.upgrade().map(|tickets| tickets.try_again()));
-                    tickets
+                    (tickets, Governor::new(tenant.bounds, self.shared.clock.clone(), self.config.listen.threads()))
                 }
             };
             let (name, context) = (tenant.name.as_str().into(), tenant.context.clone());
-            tenants.push(Arc::new(Tenant { name, context, keeper, homes: KnownHomes::default(), tickets, app_token }));
+            tenants.push(Arc::new(Tenant { name, context, keeper, homes: KnownHomes::default(), tickets, governor, app_token }));
         }
         self.tenants = tenants;
         Ok(taken_over)
@@ -320,7 +322,7 @@ impl Wired {
             front,
             max_uri: self.config.listen.max_uri,
             max_body: self.config.listen.max_body,
-            ticket_faults: crate::proxy::soap::TicketFaults::default(),
+            ticket_faults: self.config.superoffice.soap_ticket_faults.clone(),
             replay_limit: self.config.upstream.replay_limit,
             forwarded: self.config.upstream.forwarded,
             total_timeout: self.config.upstream.total_timeout,

@@ -36,6 +36,7 @@ use self::address::Front;
 use self::body::Admitted;
 use self::caller::{both, forwarded, request_id};
 use self::error::ProxyError;
+use self::governor::{Caller, Governor, Permit, Turn};
 use self::headers::REQUEST_ID;
 pub use self::homeward::KnownHomes;
 use self::homeward::WayHome;
@@ -67,6 +68,8 @@ pub struct Tenant {
     pub homes: KnownHomes,
     /// Its ticket.
     pub tickets: Arc<Tickets>,
+    /// Whose call goes next.
+    pub governor: Arc<Governor>,
     /// The client secret, sensitive.
     pub app_token: HeaderValue,
 }
@@ -132,10 +135,10 @@ impl Proxy {
         let target = request.uri().path_and_query().cloned();
         let Common { clock, access_log, metrics, in_flight, .. } = &self.common;
         let record = AccessRecord::start(id, request.method().clone(), target, clock, access_log.clone());
-        let mut account = Account { record, metrics: metrics.clone(), flight: in_flight.enter() };
+        let mut account = Account { record, metrics: metrics.clone(), flight: in_flight.enter(), turn: None };
         let mut limit = self.settings.total_timeout.map(|total| (Box::pin(tokio::time::sleep(total)), total));
         let answered = if account.flight.is_some() {
-            let mut forward = pin!(self.forward(request, ends, &mut account.record));
+            let mut forward = pin!(self.forward(request, ends, &mut account.record, &mut account.turn));
             std::future::poll_fn(|cx| {
                 if let Poll::Ready(answered) = forward.as_mut().poll(cx) {
                     return Poll::Ready(answered);
@@ -147,7 +150,7 @@ impl Proxy {
             })
             .await
         } else {
-            Err(ProxyError::Overloaded)
+            Err(ProxyError::Overloaded(Duration::from_secs(1)))
         };
         let record = &mut account.record;
         let mut response = answered.unwrap_or_else(|error| {
@@ -163,6 +166,8 @@ impl Proxy {
         let mut response = Response::from_parts(parts, ());
         let body = match payload {
             Payload::Tunnel(tunnel) => {
+                // Else it would be under way for hours.
+                account.turn = None;
                 response.extensions_mut().insert(TunnelTo::new(self.tunnel(tunnel, account)));
                 return response.map(|()| Recorded { payload: Payload::Own(Body::Empty), account: None, limit: None });
             }
@@ -178,6 +183,7 @@ impl Proxy {
         request: Box<Request<Inbound>>,
         ends: Ends,
         record: &mut AccessRecord,
+        turn: &mut Option<Permit>,
     ) -> Result<Response<Payload>, ProxyError> {
         let (mut parts, body) = request.into_parts();
         let host = self.admit(&parts, ends)?;
@@ -277,7 +283,23 @@ impl Proxy {
             if let Route::Further(route) | Route::Soap(route) = route {
                 target::beside_api(base, route, rest, None)?;
             }
+            let permit = match turn.take() {
+                Some(permit) => permit,
+                None => match tenant.governor.ask(|| caller_of(ends), record.started, sent) {
+                    Turn::Go(permit) => permit,
+                    later => {
+                        let permit = Box::pin(queued(later, record)).await?;
+                        sent = self.common.clock.now();
+                        permit
+                    }
+                },
+            };
             let answered = self.send(&mut outgoing, &ticket, base, body, record).await;
+            let pause = answered.as_ref().ok().and_then(|response| governor::pause(response.status(), response.headers(), sent.wall));
+            if let Some(pause) = pause {
+                tenant.governor.refused(&permit, pause);
+            }
+            *turn = Some(permit);
             // A SOAP answer may say in its Header what others say by their status.
             let mut expired = false;
             let answered = match answered {
@@ -313,6 +335,7 @@ impl Proxy {
                     };
                     // Frees its connection, too.
                     drop(response);
+                    *turn = None;
                     let newer = Box::pin(waited(tenant.tickets.newer_than(ticket.generation), record)).await;
                     ticket = newer.map_err(|unavailable| without_ticket(unavailable, record))?;
                     sent = self.common.clock.now();
@@ -330,7 +353,23 @@ impl Proxy {
                     }
                     let Some(replay) = Box::pin(twice.again(Cause::TenantMoved, record)).await else { break response };
                     drop(response);
+                    *turn = None;
                     standing = elsewhere;
+                    body = replay;
+                }
+                Ok(response) if pause.is_some() && governor::waits_it_out(&parts.method) => {
+                    if response.status() == StatusCode::SERVICE_UNAVAILABLE {
+                        tenant.keeper.hint();
+                    }
+                    *turn = None;
+                    let again = tenant.governor.ask(|| caller_of(ends), record.started, self.common.clock.now());
+                    if matches!(again, Turn::Refused(_)) {
+                        break response;
+                    }
+                    let Some(replay) = Box::pin(twice.again(Cause::Throttled, record)).await else { break response };
+                    drop(response);
+                    *turn = Some(Box::pin(queued(again, record)).await?);
+                    sent = self.common.clock.now();
                     body = replay;
                 }
                 Ok(response) => {
@@ -449,6 +488,30 @@ async fn waited<T>(news: impl Future<Output = T>, record: &mut AccessRecord) -> 
     let news = news.await;
     record.ticket_wait += record.elapsed().saturating_sub(started);
     news
+}
+
+/// Waits for a turn.
+async fn queued(turn: Turn, record: &mut AccessRecord) -> Result<Permit, ProxyError> {
+    let started = record.elapsed();
+    let refused = match turn {
+        Turn::Go(permit) => return Ok(permit),
+        Turn::Refused(refused) => refused,
+        Turn::Wait(waiting) => {
+            let told = waiting.await;
+            record.queue_wait += record.elapsed().saturating_sub(started);
+            match told {
+                Ok(permit) => return Ok(permit),
+                Err(refused) => refused,
+            }
+        }
+    };
+    record.cause = Some(refused.to_string());
+    Err(ProxyError::Overloaded(refused.retry_after))
+}
+
+/// Who takes turns with others.
+fn caller_of(ends: Ends) -> Caller {
+    Caller::Peer(ends.peer.ip().to_canonical())
 }
 
 fn unknown_address(tenant: &Tenant, standing: &Standing, record: &mut AccessRecord) -> ProxyError {

@@ -164,6 +164,8 @@ pub struct AccessRecord {
     pub sent_twice: Option<&'static str>,
     /// How long it took to get a ticket.
     pub ticket_wait: Duration,
+    /// How long it waited for its turn.
+    pub queue_wait: Duration,
     /// From the request's arrival to the answer's head.
     pub first_byte: Option<Duration>,
     /// Bytes of the answer's body.
@@ -199,6 +201,7 @@ impl AccessRecord {
             cause: None,
             sent_twice: None,
             ticket_wait: Duration::ZERO,
+            queue_wait: Duration::ZERO,
             first_byte: None,
             bytes: 0,
             received: None,
@@ -276,6 +279,9 @@ impl Lines {
             fields.number("received", received);
         }
         fields.millis("ticket_ms", record.ticket_wait);
+        if !record.queue_wait.is_zero() {
+            fields.millis("queue_ms", record.queue_wait);
+        }
         if let Some(first_byte) = record.first_byte {
             fields.millis("first_byte_ms", first_byte);
         }

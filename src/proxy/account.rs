@@ -11,6 +11,7 @@ use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use tokio::time::Sleep;
 
+use super::governor::Permit;
 use super::headers;
 use super::links::Rewritten;
 use super::soap::Peeked;
@@ -54,6 +55,8 @@ pub(super) struct Account {
     pub(super) record: AccessRecord,
     pub(super) metrics: Arc<Metrics>,
     pub(super) flight: Option<Flight>,
+    /// Its turn among its tenant's calls, if it went upstream.
+    pub(super) turn: Option<Permit>,
 }
 
 impl Account {

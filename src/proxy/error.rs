@@ -79,9 +79,9 @@ pub enum ProxyError {
     /// The proxy is being stopped.
     #[error("the proxy is shutting down")]
     ShuttingDown,
-    /// More requests in flight than `max_requests`.
+    /// More requests in flight than `max_requests`, or too long a line before the tenant; and when to come back.
     #[error("too many requests at once")]
-    Overloaded,
+    Overloaded(Duration),
     /// More connections than `max_connections`.
     #[error("too many connections at once")]
     TooManyConnections,
@@ -139,7 +139,7 @@ impl ProxyError {
             ProxyError::UpstreamTimeout(_) => "upstream_timeout",
             ProxyError::ForbiddenOrigin(_) => "forbidden_origin",
             ProxyError::ShuttingDown => "shutting_down",
-            ProxyError::Overloaded => "overloaded",
+            ProxyError::Overloaded(_) => "overloaded",
             ProxyError::TooManyConnections => "too_many_connections",
         }
     }
@@ -170,7 +170,7 @@ impl ProxyError {
             ProxyError::UpstreamTimeout(_) => "Upstream timed out",
             ProxyError::ForbiddenOrigin(_) => "Not from here",
             ProxyError::ShuttingDown => "Shutting down",
-            ProxyError::Overloaded => "Overloaded",
+            ProxyError::Overloaded(_) => "Overloaded",
             ProxyError::TooManyConnections => "Too many connections",
         }
     }
@@ -180,7 +180,8 @@ impl ProxyError {
         match self {
             ProxyError::TicketUnavailable { retry_after, .. } | ProxyError::TenantAddressUnknown(retry_after) => Some(*retry_after),
             ProxyError::TenantNotRunning(outage) => Some(outage.retry_after),
-            ProxyError::ShuttingDown | ProxyError::Overloaded | ProxyError::TooManyConnections => Some(Duration::from_secs(1)),
+            ProxyError::Overloaded(retry_after) => Some(*retry_after),
+            ProxyError::ShuttingDown | ProxyError::TooManyConnections => Some(Duration::from_secs(1)),
             _ => None,
         }
     }
@@ -264,7 +265,7 @@ mod tests {
             ProxyError::UpstreamTimeout(Duration::ZERO),
             ProxyError::ForbiddenOrigin(String::new()),
             ProxyError::ShuttingDown,
-            ProxyError::Overloaded,
+            ProxyError::Overloaded(Duration::ZERO),
             ProxyError::outage(&outage(false)),
             ProxyError::outage(&outage(true)),
             ProxyError::TenantAddressUnknown(Duration::ZERO),

@@ -124,7 +124,8 @@ impl<'a> Twice<'a> {
 
     /// Whether this was a cause before.
     pub(super) fn was(&self, cause: Cause) -> bool {
-        self.done[cause as usize]
+        // A call that was refused for too many others was not looked at; how often it is sent is bounded by `queue_timeout`.
+        cause != Cause::Throttled && self.done[cause as usize]
     }
 
     /// Whether the body is one that could be sent again, as far as that is known.
