@@ -26,7 +26,7 @@ use std::time::Duration;
 
 use http::header::{CONNECTION, EXPECT, UPGRADE};
 use http::request::Parts;
-use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
+use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version};
 use http_body::Body as HttpBody;
 use tokio_util::sync::CancellationToken;
 
@@ -34,6 +34,7 @@ use self::account::{Account, Payload};
 pub use self::account::{InFlight, Recorded};
 use self::address::Front;
 use self::body::Admitted;
+use self::cache::{Asked, Cache, Content, Rules};
 use self::caller::{both, forwarded, request_id};
 use self::error::ProxyError;
 use self::governor::{Caller, Governor, Permit, Turn};
@@ -44,7 +45,7 @@ use self::links::{Mode, Rewritten};
 use self::route::{Found, Route, Routes};
 use self::twice::{Kept, Outgoing, Twice};
 use crate::body::Body;
-use crate::clock::Clock;
+use crate::clock::{Clock, Moment};
 use crate::log::{AccessLog, AccessRecord};
 use crate::metrics::{Cause, Metrics};
 use crate::server::guard::HostGuard;
@@ -70,9 +71,33 @@ pub struct Tenant {
     pub tickets: Arc<Tickets>,
     /// Whose call goes next.
     pub governor: Arc<Governor>,
+    /// Where its lists are cached.
+    pub shelf: Shelf,
     /// The client secret, sensitive.
     pub app_token: HeaderValue,
 }
+
+/// What the cache tells one tenant's answers from another's by.
+pub struct Shelf {
+    /// The context identifier, in small letters.
+    pub tenant: Arc<str>,
+    /// The credential, as the cache tells it.
+    pub identity: u64,
+}
+
+/// A request on its way upstream.
+struct Errand<'a> {
+    tenant: &'a Tenant,
+    route: Route<'a>,
+    rest: &'a str,
+    parts: &'a Parts,
+    headers: HeaderMap,
+    extensions: Extensions,
+    upgrade: Option<HeaderValue>,
+    way_home: &'a WayHome<'a>,
+}
+
+const SOAP_ACTION: HeaderName = HeaderName::from_static("soapaction");
 
 /// What is the same for all tenants.
 #[derive(Clone)]
@@ -89,11 +114,15 @@ pub struct Common {
     pub access_log: Option<Arc<AccessLog>>,
     /// What is counted.
     pub metrics: Arc<Metrics>,
+    /// Answers that are kept.
+    pub cache: Arc<Cache>,
 }
 
 /// The settings of the pipeline.
 #[derive(Clone, Debug)]
 pub struct Settings {
+    /// Which lists are cached, and for how long.
+    pub cache: Rules,
     /// Which links are rewritten.
     pub rewrite_links: Mode,
     /// The hosts that a ticket may be sent to.
@@ -238,6 +267,80 @@ impl Proxy {
         if mode != Mode::Off {
             links::accept_encoding(&mut parts.headers);
         }
+        let path = match route {
+            _ if self.settings.cache.is_empty() => String::new(),
+            Route::Api => format!("/api{}", matched.rest),
+            Route::Further(route) | Route::Soap(route) => format!("/{route}{}", matched.rest),
+        };
+        let found = match self.settings.cache.find(&path).filter(|_| body.is_end_stream() && upgrade.is_none()) {
+            Some(rule) => {
+                let target = parts.uri.query().map_or_else(|| path.clone(), |query| format!("{path}?{query}"));
+                let shelf = &tenant.shelf;
+                let asked = Asked { tenant: &shelf.tenant, identity: shelf.identity, target: &target, parts: &parts };
+                Some(Box::pin(self.common.cache.ask(rule, &asked, &self.common.clock)).await)
+            }
+            None => None,
+        };
+        let found = match found {
+            Some(cache::Found::Answer(stored)) => return Ok(Box::pin(way_home.stored(&standing, &parts.method, stored)).await),
+            Some(cache::Found::Lead(lead)) => {
+                lead.prepare(&mut parts.headers);
+                Some(cache::Found::Lead(lead))
+            }
+            other => other,
+        };
+        let action = parts.headers.get(SOAP_ACTION).filter(|_| !path.is_empty()).cloned();
+        let (headers, extensions) = (std::mem::take(&mut parts.headers), std::mem::take(&mut parts.extensions));
+        let errand = Errand { tenant, route, rest: matched.rest, parts: &parts, headers, extensions, upgrade, way_home: &way_home };
+        let fetched = self.fetch(errand, &mut standing, sent, body, ends, record, turn).await;
+        if !path.is_empty() && !parts.method.is_safe() {
+            let status = fetched.as_ref().ok().map(Response::status);
+            let action = action.as_ref().and_then(|action| action.to_str().ok());
+            self.common.cache.written(&tenant.shelf.tenant, &parts.method, &path, action, status);
+        }
+        let response = match (found, fetched) {
+            (Some(cache::Found::Lead(lead)), Err(error)) => {
+                lead.failed();
+                return Err(error);
+            }
+            (_, Err(error)) => return Err(error),
+            (Some(found), Ok(response)) => {
+                let (head, payload) = response.into_parts();
+                match payload {
+                    Payload::Upstream(body) => {
+                        let response = Response::from_parts(head, body);
+                        let response = match found {
+                            cache::Found::Lead(lead) => lead.answered(response, self.common.clock.now()),
+                            cache::Found::Pass(pass) => pass.answered(response),
+                            cache::Found::Answer(_) => response.map(Content::Upstream),
+                        };
+                        return Ok(Box::pin(way_home.stored(&standing, &parts.method, response)).await);
+                    }
+                    payload => Response::from_parts(head, payload),
+                }
+            }
+            (None, Ok(response)) => response,
+        };
+        match mode.look(response.headers()) {
+            Some(seen) => Ok(Box::pin(way_home.home(seen, &standing, &parts.method, response)).await),
+            None => Ok(response),
+        }
+    }
+
+    /// Upstream's answer, however often it takes: with a ticket, in its turn, where the tenant lives.
+    #[expect(clippy::too_many_arguments, reason = "what a request is made of; `forward` is the only caller")]
+    async fn fetch(
+        &self,
+        errand: Errand<'_>,
+        standing: &mut Arc<Standing>,
+        mut sent: Moment,
+        body: Inbound,
+        ends: Ends,
+        record: &mut AccessRecord,
+        turn: &mut Option<Permit>,
+    ) -> Result<Response<Payload>, ProxyError> {
+        let Errand { tenant, route, rest, parts, mut headers, extensions, upgrade, way_home } = errand;
+        let mode = way_home.mode;
         let mut ticket = match tenant.tickets.ready(sent) {
             Some(ticket) => ticket,
             None => {
@@ -245,7 +348,7 @@ impl Proxy {
                 let ticket = ticket.map_err(|unavailable| without_ticket(unavailable, record))?;
                 sent = self.common.clock.now();
                 // The token may have told what the state did not.
-                standing = tenant.keeper.now();
+                *standing = tenant.keeper.now();
                 if let Some(outage) = standing.outage(sent) {
                     return Err(ProxyError::outage(outage));
                 }
@@ -257,29 +360,27 @@ impl Proxy {
         let mut envelope = None;
         let admitted = match mode {
             _ if matches!(route, Route::Soap(_)) && !body.is_end_stream() => {
-                let body = match way_home.back(&standing, &mut parts.headers, body).await {
+                let body = match way_home.back(standing, &mut headers, body).await {
                     Ok(rewritten) => rewritten,
                     Err(body) => Rewritten::not(body),
                 };
-                let (opened, body) = Box::pin(soap::open(&mut parts.headers, parts.uri.path(), body)).await?;
+                let (opened, body) = Box::pin(soap::open(&mut headers, parts.uri.path(), body)).await?;
                 envelope = Some(Box::new(opened));
                 body::admit(body, max_body, replay_limit)
             }
-            Mode::All if !body.is_end_stream() => match Box::pin(way_home.back(&standing, &mut parts.headers, body)).await {
+            Mode::All if !body.is_end_stream() => match Box::pin(way_home.back(standing, &mut headers, body)).await {
                 Ok(rewritten) => body::admit(rewritten, max_body, replay_limit),
                 Err(body) => body::admit(body, max_body, replay_limit),
             },
             _ => body::admit(body, max_body, replay_limit),
         };
         let Admitted { body, replay, overrun } = admitted?;
-        let first = Some((std::mem::take(&mut parts.headers), std::mem::take(&mut parts.extensions)));
-        let rest = matched.rest;
-        let mut outgoing =
-            Outgoing { tenant, route, rest, parts: &parts, first, kept: Kept::default(), upgrade: upgrade.is_some(), envelope };
+        let first = Some((headers, extensions));
+        let mut outgoing = Outgoing { tenant, route, rest, parts, first, kept: Kept::default(), upgrade: upgrade.is_some(), envelope };
         let mut twice = Twice::new(replay, &self.common.metrics);
         let mut body = body;
         let response = loop {
-            let Some(base) = &standing.base else { return Err(unknown_address(tenant, &standing, record)) };
+            let Some(base) = &standing.base else { return Err(unknown_address(tenant, standing, record)) };
             if let Route::Further(route) | Route::Soap(route) = route {
                 target::beside_api(base, route, rest, None)?;
             }
@@ -304,7 +405,7 @@ impl Proxy {
             let mut expired = false;
             let answered = match answered {
                 Ok(response) if outgoing.envelope.is_some() => {
-                    let judged = Box::pin(way_home.judged(&self.settings.ticket_faults, &standing, &parts.method, response)).await;
+                    let judged = Box::pin(way_home.judged(&self.settings.ticket_faults, standing, &parts.method, response)).await;
                     expired = judged.0;
                     Ok(judged.1)
                 }
@@ -354,7 +455,7 @@ impl Proxy {
                     let Some(replay) = Box::pin(twice.again(Cause::TenantMoved, record)).await else { break response };
                     drop(response);
                     *turn = None;
-                    standing = elsewhere;
+                    *standing = elsewhere;
                     body = replay;
                 }
                 Ok(response) if pause.is_some() && governor::waits_it_out(&parts.method) => {
@@ -387,10 +488,7 @@ impl Proxy {
                 }
             }
         };
-        match mode.look(response.headers()) {
-            Some(seen) => Ok(Box::pin(way_home.home(seen, &standing, &parts.method, response)).await),
-            None => Ok(response),
-        }
+        Ok(response)
     }
 
     /// Whether this request may be answered by us at all; and the tenant that its host names.

@@ -4,13 +4,16 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
+use bytes::Bytes;
 use http::{HeaderMap, Method, Response};
+use http_body::Body as HttpBody;
 
 use super::Tenant;
 use super::account::Payload;
 use super::address::Address;
 use super::links::{Addresses, Homes, Links, Mode, Rewritten, Seen};
 use super::soap::TicketFaults;
+use crate::body::{Body, BoxError};
 use crate::server::Inbound;
 use crate::superoffice::origin::{BaseUrl, UpstreamHosts};
 use crate::superoffice::state::keeper::Standing;
@@ -81,6 +84,18 @@ impl WayHome<'_> {
                 rewritten.map(|body| Payload::Rewritten(Box::new(body)))
             }
             (payload, _) => Response::from_parts(head, payload),
+        }
+    }
+
+    /// An answer that was in the cache, or is on its way there, as this caller should see it.
+    pub(super) async fn stored<B>(&self, standing: &Arc<Standing>, method: &Method, response: Response<B>) -> Response<Payload>
+    where
+        B: HttpBody<Data = Bytes, Error = BoxError> + Send + Unpin + 'static,
+    {
+        let seen = self.mode.look(response.headers());
+        match seen.zip(self.tenant.homes.of(self.tenant, standing)) {
+            Some((seen, known)) => self.links(&known).answer(seen, method, response).await.map(|body| Payload::Cached(Body::stream(body))),
+            None => response.map(|body| Payload::Cached(Body::stream(body))),
         }
     }
 
