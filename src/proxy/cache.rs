@@ -1,7 +1,7 @@
 //! The list cache: an answer that SuperOffice gave to one caller is given to the next who asks the same.
 //!
 //! Opt-in by path ([`Rules`]). `ttl` overrides SuperOffice's `no-cache` there and nothing else: the rest is RFC 9111 (see
-//! [`policy`]). What tells answers apart is the tenant, the credential, the target and the headers that the API reads, never a
+//! `policy`). What tells answers apart is the tenant, the credential, the target and the headers that the API reads, never a
 //! secret text ([`Asked`]); whatever else `Vary` names has to be the same, too. Bodies are kept as SuperOffice sent them, so links
 //! are brought home for each caller anew.
 //!
@@ -10,7 +10,7 @@
 //! nothing to share, because the answer must not be stored or there is none, those who waited go on their own; when the leader
 //! went away before there was an answer, one of them leads. Nobody waits a third time.
 //!
-//! A write drops its collection ([`rules`]) when it has been answered, and what is being fetched at that time is not stored.
+//! A write drops its collection (`rules`) when it has been answered, and what is being fetched at that time is not stored.
 
 mod policy;
 mod question;
