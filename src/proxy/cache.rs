@@ -6,7 +6,7 @@
 //! are brought home for each caller anew.
 //!
 //! Whoever asks first for something [leads](Lead) and is sent on to SuperOffice; those who ask for it meanwhile wait for that
-//! answer. A task takes it ([`relay`]), so that nobody depends on how fast the leader reads or whether it stays. When there is
+//! answer. A task takes it (`relay`), so that nobody depends on how fast the leader reads or whether it stays. When there is
 //! nothing to share, because the answer must not be stored or there is none, those who waited go on their own; when the leader
 //! went away before there was an answer, one of them leads. Nobody waits a third time.
 //!
