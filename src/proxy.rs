@@ -243,11 +243,13 @@ impl Proxy {
         let route = matched.route;
         let listing = match route {
             Route::Api => matches!(matched.rest, "" | "/"),
-            Route::Soap(_) => soap::describes(parts.uri.query()),
+            Route::Soap(_) => body.is_end_stream() && soap::describes(parts.uri.query()),
             Route::Further(_) => false,
         };
         let address = self.settings.front.address(&parts, both(ends), &tenant.name, matched.way);
         let (mode, hosts) = (self.settings.rewrite_links, &self.settings.upstream_hosts);
+        // Whoever reads where a service is would go there without credentials.
+        let mode = if mode == Mode::Off && listing && route != Route::Api { Mode::Known } else { mode };
         let way_home = WayHome { mode, hosts, tenant, routes: self.routes.further(), listing, address };
         body::check(&body, self.settings.max_body)?;
         let upgrade = if parts.version == Version::HTTP_11 && body.is_end_stream() { headers::upgrade(&parts.headers) } else { None };
@@ -381,9 +383,10 @@ impl Proxy {
         let mut body = body;
         let response = loop {
             let Some(base) = &standing.base else { return Err(unknown_address(tenant, standing, record)) };
-            if let Route::Further(route) | Route::Soap(route) = route {
-                target::beside_api(base, route, rest, None)?;
-            }
+            let to = match route {
+                Route::Api => base,
+                Route::Soap(_) | Route::Further(_) => standing.endpoint.as_ref().ok_or(target::NO_ENDPOINT)?,
+            };
             let permit = match turn.take() {
                 Some(permit) => permit,
                 None => match tenant.governor.ask(|| caller_of(ends), record.started, sent) {
@@ -395,7 +398,7 @@ impl Proxy {
                     }
                 },
             };
-            let answered = self.send(&mut outgoing, &ticket, base, body, record).await;
+            let answered = self.send(&mut outgoing, &ticket, to, body, record).await;
             let pause = answered.as_ref().ok().and_then(|response| governor::pause(response.status(), response.headers(), sent.wall));
             if let Some(pause) = pause {
                 tenant.governor.refused(&permit, pause);
