@@ -22,6 +22,9 @@ const LIST: &str = "/v1/MDOList/category";
 /// What SuperOffice says of caching, whatever it answers.
 const NO_CACHE: &str = "Content-Type: application/json\r\nCache-Control: no-cache\r\nPragma: no-cache\r\nExpires: -1\r\n";
 
+/// Instead of an answer: there is none, and the connection stays.
+const NEVER: &str = "never";
+
 const MINUTE: Duration = Duration::from_secs(60);
 
 /// An upstream that answers each request by a script, and remembers it.
@@ -41,6 +44,9 @@ impl Upstream {
                 let request = read_request(&mut stream).await;
                 let bytes: Vec<u8> = answer(&request, number.fetch_add(1, Ordering::SeqCst)).into();
                 seen.lock().unwrap().push(request);
+                if bytes == NEVER.as_bytes() {
+                    std::future::pending::<()>().await;
+                }
                 let _ = stream.write_all(&bytes).await;
             }
         })
@@ -257,7 +263,7 @@ async fn what_is_stored_outlives_a_reload_and_rules_change_with_it() {
     let upstream = Upstream::counting(NO_CACHE).await;
     let mut bench = upstream.bench().await;
     get(&bench, LIST, "").await;
-    bench.live.apply(bench.config_with(&[("upstream.max_body", "1MiB")])).unwrap();
+    bench.live.apply(bench.config_with(&[("listen.max_body", "1MiB")])).unwrap();
     assert!(is_hit(&get(&bench, LIST, "").await));
     bench.more.clear();
     bench.live.apply(bench.config_with(&[])).unwrap();
