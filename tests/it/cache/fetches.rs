@@ -97,6 +97,19 @@ async fn what_broke_off_is_not_stored() {
 }
 
 #[tokio::test]
+async fn what_came_in_chunks_is_stored_as_a_whole_and_without_what_only_concerned_its_connection() {
+    let upstream = Upstream::new(|_, _| {
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nConnection: close, X-Hop\r\nX-Hop: 1\r\nX-Kept: 1\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n"
+    })
+    .await;
+    let bench = upstream.bench().await;
+    assert_eq!(get(&bench, LIST, "").await.text(), "abcde");
+    let hit = get(&bench, LIST, "").await;
+    assert_eq!((hit.text().as_str(), hit.one("content-length"), is_hit(&hit)), ("abcde", Some("5"), true));
+    assert_eq!((hit.one("x-kept"), hit.one("x-hop"), hit.one("transfer-encoding"), hit.one("connection")), (Some("1"), None, None, None));
+}
+
+#[tokio::test]
 async fn what_has_a_validator_is_confirmed_and_not_fetched_again() {
     let upstream = Upstream::new(|request, _| match request.to_ascii_lowercase().contains("if-none-match: \"a\"") {
         true => with_status("304 Not Modified", "ETag: \"a\"\r\nX-Confirmed: yes\r\n", ""),
@@ -201,6 +214,18 @@ async fn what_is_stored_takes_no_more_than_its_room() {
     }
     assert!(is_hit(&get(&bench, &list(14), "").await) && is_hit(&get(&bench, &list(8), "").await), "the last are there");
     assert!(!is_hit(&get(&bench, &list(0), "").await), "the longest unused had to go");
+    // More room, and less again, by a reload.
+    bench.live.apply(bench.config_with(&[("upstream.cache_size", "2MiB")])).unwrap();
+    assert!(is_hit(&get(&bench, &list(14), "").await));
+    for number in 20..28 {
+        get(&bench, &list(number), "").await;
+    }
+    assert!(is_hit(&get(&bench, &list(14), "").await));
+    for number in 20..28 {
+        assert!(is_hit(&get(&bench, &list(number), "").await), "{number}");
+    }
+    bench.live.apply(bench.config_with(&[("upstream.cache_size", "1MiB")])).unwrap();
+    assert!(!is_hit(&get(&bench, &list(14), "").await) && is_hit(&get(&bench, &list(27), "").await));
 }
 
 #[tokio::test]
