@@ -34,7 +34,7 @@ use self::account::{Account, Payload};
 pub use self::account::{InFlight, Recorded};
 use self::address::Front;
 use self::body::Admitted;
-use self::cache::{Asked, Cache, Content, Rules};
+use self::cache::{Asked, Cache, Content, Rules, Write};
 use self::caller::{both, forwarded, request_id};
 use self::error::ProxyError;
 use self::governor::{Caller, Governor, Permit, Turn};
@@ -291,15 +291,21 @@ impl Proxy {
             }
             other => other,
         };
-        let action = parts.headers.get(SOAP_ACTION).filter(|_| !path.is_empty()).cloned();
+        let mut write = (!path.is_empty() && !parts.method.is_safe()).then(|| Write {
+            cache: &self.common.cache,
+            tenant: &tenant.shelf.tenant,
+            method: &parts.method,
+            path: &path,
+            action: parts.headers.get(SOAP_ACTION).cloned(),
+            status: None,
+        });
         let (headers, extensions) = (std::mem::take(&mut parts.headers), std::mem::take(&mut parts.extensions));
         let errand = Errand { tenant, route, rest: matched.rest, parts: &parts, headers, extensions, upgrade, way_home: &way_home };
         let fetched = self.fetch(errand, &mut standing, sent, body, ends, record, turn).await;
-        if !path.is_empty() && !parts.method.is_safe() {
-            let status = fetched.as_ref().ok().map(Response::status);
-            let action = action.as_ref().and_then(|action| action.to_str().ok());
-            self.common.cache.written(&tenant.shelf.tenant, &parts.method, &path, action, status);
+        if let (Some(write), Ok(response)) = (&mut write, &fetched) {
+            write.status = Some(response.status());
         }
+        drop(write);
         let response = match (found, fetched) {
             (Some(cache::Found::Lead(lead)), Err(error)) => {
                 lead.failed();

@@ -17,6 +17,7 @@ mod question;
 mod relay;
 mod rules;
 mod store;
+mod write;
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -40,6 +41,7 @@ use rules::Touched;
 pub use rules::{BadPattern, Rule, Rules};
 pub use store::Limits;
 use store::{End, Entry, Group, Store};
+pub use write::Write;
 
 use crate::body::{Body, BoxError, full};
 use crate::clock::{Clock, Moment};
