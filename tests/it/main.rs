@@ -6,6 +6,7 @@ mod addressing;
 mod bench;
 mod binary;
 mod chunks;
+mod citizen;
 mod cli;
 mod clock;
 mod cut;
