@@ -356,10 +356,7 @@ impl Proxy {
                 let ticket = ticket.map_err(|unavailable| without_ticket(unavailable, record))?;
                 sent = self.common.clock.now();
                 // The token may have told what the state did not.
-                *standing = tenant.keeper.now();
-                if let Some(outage) = standing.outage(sent) {
-                    return Err(ProxyError::outage(outage));
-                }
+                *standing = running(tenant, sent)?;
                 ticket
             }
         };
@@ -374,12 +371,18 @@ impl Proxy {
                 };
                 let (opened, body) = Box::pin(soap::open(&mut headers, parts.uri.path(), body)).await?;
                 envelope = Some(Box::new(opened));
+                // It may have taken its time to arrive.
+                sent = self.common.clock.now();
                 body::admit(body, max_body, replay_limit)
             }
-            Mode::All if !body.is_end_stream() => match Box::pin(way_home.back(standing, &mut headers, body)).await {
-                Ok(rewritten) => body::admit(rewritten, max_body, replay_limit),
-                Err(body) => body::admit(body, max_body, replay_limit),
-            },
+            Mode::All if !body.is_end_stream() => {
+                let rewritten = Box::pin(way_home.back(standing, &mut headers, body)).await;
+                sent = self.common.clock.now();
+                match rewritten {
+                    Ok(rewritten) => body::admit(rewritten, max_body, replay_limit),
+                    Err(body) => body::admit(body, max_body, replay_limit),
+                }
+            }
             _ => body::admit(body, max_body, replay_limit),
         };
         let Admitted { body, replay, overrun } = admitted?;
@@ -387,6 +390,7 @@ impl Proxy {
         let mut outgoing = Outgoing { tenant, route, rest, parts, first, kept: Kept::default(), upgrade: upgrade.is_some(), envelope };
         let mut twice = Twice::new(replay, &self.common.metrics);
         let mut body = body;
+        let came = sent;
         let response = loop {
             let Some(base) = &standing.base else { return Err(unknown_address(tenant, standing, record)) };
             let to = match route {
@@ -395,12 +399,14 @@ impl Proxy {
             };
             let permit = match turn.take() {
                 Some(permit) => permit,
-                None => match tenant.governor.ask(|| caller_of(ends), record.started, sent) {
+                None => match tenant.governor.ask(|| caller_of(ends), came, sent) {
                     Turn::Go(permit) => permit,
                     later => {
-                        let permit = Box::pin(queued(later, record)).await?;
+                        *turn = Some(Box::pin(queued(later, record)).await?);
                         sent = self.common.clock.now();
-                        permit
+                        // It may have moved or stopped meanwhile.
+                        *standing = running(tenant, sent)?;
+                        continue;
                     }
                 },
             };
@@ -471,15 +477,17 @@ impl Proxy {
                     if response.status() == StatusCode::SERVICE_UNAVAILABLE {
                         tenant.keeper.hint();
                     }
-                    *turn = None;
-                    let again = tenant.governor.ask(|| caller_of(ends), record.started, self.common.clock.now());
+                    let again = tenant.governor.ask(|| caller_of(ends), came, self.common.clock.now());
                     if matches!(again, Turn::Refused(_)) {
                         break response;
                     }
                     let Some(replay) = Box::pin(twice.again(Cause::Throttled, record)).await else { break response };
                     drop(response);
+                    // Only now: it may be the one that this call waits for.
+                    *turn = None;
                     *turn = Some(Box::pin(queued(again, record)).await?);
                     sent = self.common.clock.now();
+                    *standing = running(tenant, sent)?;
                     body = replay;
                 }
                 Ok(response) => {
@@ -619,6 +627,15 @@ async fn queued(turn: Turn, record: &mut AccessRecord) -> Result<Permit, ProxyEr
 /// Who takes turns with others.
 fn caller_of(ends: Ends) -> Caller {
     Caller::Peer(ends.peer.ip().to_canonical())
+}
+
+/// Where the tenant is, if it runs.
+fn running(tenant: &Tenant, now: Moment) -> Result<Arc<Standing>, ProxyError> {
+    let standing = tenant.keeper.now();
+    match standing.outage(now) {
+        Some(outage) => Err(ProxyError::outage(outage)),
+        None => Ok(standing),
+    }
 }
 
 fn unknown_address(tenant: &Tenant, standing: &Standing, record: &mut AccessRecord) -> ProxyError {

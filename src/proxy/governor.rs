@@ -134,7 +134,7 @@ impl Governor {
         self.sooner.notify_one();
     }
 
-    /// Asks for a turn. `caller` is only made when it is needed; `arrived` is when the request arrived, also when it asks again
+    /// Asks for a turn. `caller` is only made when it is needed; `arrived` is when the request asked first, also when it asks again
     /// because SuperOffice refused it.
     pub fn ask(self: &Arc<Governor>, caller: impl FnOnce() -> Caller, arrived: Moment, now: Moment) -> Turn {
         let mode = self.mode.load(Ordering::Relaxed);
@@ -142,8 +142,10 @@ impl Governor {
             self.meter.tick(now.mono);
             return Turn::Go(Permit { counted: None, cuts: mode >> 1 });
         }
-        let (arrived, now) = (arrived.mono, now.mono);
+        let arrived = arrived.mono;
         let mut state = self.lock();
+        // Under the lock: what the pace is told must never go back.
+        let now = self.clock.mono();
         state.go_on(now);
         self.settle(&mut state);
         if state.line.is_empty()
