@@ -220,6 +220,10 @@ impl Keeper {
         let slot = &self.slot;
         let _held = lock(&slot.progress);
         let standing = slot.standing.load_full();
+        if slot.pinned {
+            // Whoever said where it lives did not mean that it is looked for elsewhere.
+            return;
+        }
         let services = || slot.hosts.allow(endpoint_of(netserver_url?)?).ok();
         if standing.base.is_some() {
             if standing.endpoint.is_none()

@@ -295,7 +295,9 @@ impl Slot {
         let base = told.ok().or_else(|| before.base.clone());
         // Nobody has recorded a state without it, or with another host than `Api`'s.
         let endpoint = state.endpoint.clone().and_then(|endpoint| self.hosts.allow(endpoint).ok());
-        let endpoint = endpoint.or_else(|| base.as_ref()?.endpoint()).or_else(|| before.endpoint.clone().filter(|_| base == before.base));
+        let endpoint = endpoint
+            .or_else(|| base.as_ref()?.endpoint())
+            .or_else(|| before.endpoint.clone().filter(|_| before.base.is_none() || base == before.base));
         let moved = before.base.as_ref().filter(|old| base.as_ref() != Some(*old)).cloned();
         let mut previous: Vec<AllowedBase> = moved.iter().cloned().chain(before.previous.iter().cloned()).collect();
         previous.retain(|old| base.as_ref() != Some(old));
