@@ -217,15 +217,15 @@ async fn what_is_stored_takes_no_more_than_its_room() {
     // More room, and less again, by a reload.
     bench.live.apply(bench.config_with(&[("upstream.cache_size", "2MiB")])).unwrap();
     assert!(is_hit(&get(&bench, &list(14), "").await));
-    for number in 20..28 {
+    for number in 20..32 {
         get(&bench, &list(number), "").await;
     }
     assert!(is_hit(&get(&bench, &list(14), "").await));
-    for number in 20..28 {
+    for number in 20..32 {
         assert!(is_hit(&get(&bench, &list(number), "").await), "{number}");
     }
     bench.live.apply(bench.config_with(&[("upstream.cache_size", "1MiB")])).unwrap();
-    assert!(!is_hit(&get(&bench, &list(14), "").await) && is_hit(&get(&bench, &list(27), "").await));
+    assert!(!is_hit(&get(&bench, &list(14), "").await) && is_hit(&get(&bench, &list(31), "").await));
 }
 
 #[tokio::test]
