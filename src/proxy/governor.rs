@@ -1,9 +1,9 @@
 //! The governor: no tenant gets more calls than it should, and callers share what there is.
 //!
 //! Each tenant has one. Without bounds, and while SuperOffice has refused nothing, a call passes with one relaxed load and a count
-//! in its own worker's [`meter`]. A 429, or a 503 with `Retry-After`, makes the tenant pause for all its callers and then go at half
-//! the pace, which grows again step by step ([`pace`]); `rate` and `max_concurrent` are bounds that never move. Whoever cannot go at
-//! once waits in [`line`](self::line), where callers take turns, for `queue_timeout` at most, and is refused at once when it can be
+//! in its own worker's `meter`. A 429, or a 503 with `Retry-After`, makes the tenant pause for all its callers and then go at half
+//! the pace, which grows again step by step (`pace`); `rate` and `max_concurrent` are bounds that never move. Whoever cannot go at
+//! once waits in `line`, where callers take turns, for `queue_timeout` at most, and is refused at once when it can be
 //! foreseen that this is not enough.
 //!
 //! There is one lock per tenant, held for a few map operations, and one task while anybody waits: the usher, which lets the next
@@ -134,7 +134,7 @@ impl Governor {
         self.sooner.notify_one();
     }
 
-    /// Asks for a turn. `caller` is only made when it is needed; `arrived` is when the request arrived, also when it asks again
+    /// Asks for a turn. `caller` is only made when it is needed; `arrived` is when the request asked first, also when it asks again
     /// because SuperOffice refused it.
     pub fn ask(self: &Arc<Governor>, caller: impl FnOnce() -> Caller, arrived: Moment, now: Moment) -> Turn {
         let mode = self.mode.load(Ordering::Relaxed);
@@ -142,8 +142,10 @@ impl Governor {
             self.meter.tick(now.mono);
             return Turn::Go(Permit { counted: None, cuts: mode >> 1 });
         }
-        let (arrived, now) = (arrived.mono, now.mono);
+        let arrived = arrived.mono;
         let mut state = self.lock();
+        // Under the lock: what the pace is told must never go back.
+        let now = self.clock.mono();
         state.go_on(now);
         self.settle(&mut state);
         if state.line.is_empty()

@@ -37,14 +37,16 @@ impl KnownHomes {
             return Some(known.clone());
         }
         let base = standing.base.as_ref()?;
-        let endpoint = base.endpoint();
+        let endpoint = BaseUrl::endpoint(base);
         let bases = endpoint.is_none();
         let current = endpoint.unwrap_or_else(|| BaseUrl::clone(base));
         let mut previous: Vec<BaseUrl> = match bases {
             true => standing.previous.iter().map(|base| BaseUrl::clone(base)).collect(),
-            false => standing.previous.iter().filter_map(|base| base.endpoint()).collect(),
+            false => standing.previous.iter().filter_map(|base| BaseUrl::endpoint(base)).collect(),
         };
         if !bases {
+            // Where the services are, if the state names another place for them.
+            previous.extend(standing.endpoint.iter().map(|endpoint| BaseUrl::clone(endpoint)));
             // Before tenants had hosts of their own they lived where one logs in, and some links still say so. Protocol §5.2, §7.4.
             let old: Result<BaseUrl, _> = tenant.keeper.source().login().join(&format!("/{}", tenant.context)).parse();
             previous.extend(old);

@@ -7,6 +7,7 @@ mod bench;
 mod binary;
 mod cache;
 mod chunks;
+mod citizen;
 mod cli;
 mod clock;
 mod cut;
