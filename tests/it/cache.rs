@@ -56,7 +56,7 @@ impl Upstream {
 
     /// Each answer says which one it is, under these headers.
     async fn counting(headers: &'static str) -> Upstream {
-        Upstream::new(move |_, number| answer(headers, &format!("[{number}]"))).await
+        Upstream::new(move |_, number| answer(headers, format!("[{number}]"))).await
     }
 
     fn calls(&self) -> usize {

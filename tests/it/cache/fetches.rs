@@ -1,21 +1,44 @@
 //! When upstream is asked: once for all who wait, again after a write, or only whether what is stored is still right.
 
 use super::{LIST, MINUTE, NEVER, NO_CACHE, TENANT, Upstream, answer, caching, get, is_hit, said, with_status, write};
-use crate::bench::Setup;
+use crate::bench::{Bench, Setup};
 use crate::peer::Stage;
-use crate::wire::{Wire, ask, begin, request};
+use crate::wire::{Message, Wire, ask, begin, request};
+
+/// A stage, and a proxy before it that has places for so many requests.
+async fn staged(places: usize) -> (Stage, Bench) {
+    let stage = Stage::new().await;
+    let setup = Setup::new().api_at(stage.address).set("listen.max_requests", &places.to_string());
+    let bench = caching(setup).start().await;
+    (stage, bench)
+}
+
+/// Until all places are taken.
+async fn all_are_there(bench: &Bench) {
+    let probe = || ask(bench.proxy, request("GET", "/x", "").replace(TENANT, "Nobody"));
+    bench.until("all places are taken", async || probe().await.error() == Some("overloaded")).await;
+}
+
+/// The list, as soon as there is a place: the probe takes one for a moment.
+async fn list(bench: &Bench) -> Message {
+    loop {
+        let answer = get(bench, LIST, "").await;
+        if answer.error() != Some("overloaded") {
+            return answer;
+        }
+    }
+}
 
 #[tokio::test]
 async fn those_who_ask_at_the_same_time_share_one_fetch() {
-    let stage = Stage::new().await;
-    let bench = caching(Setup::new().api_at(stage.address)).start().await;
+    let (stage, bench) = staged(4).await;
     let upstream = async {
         let (mut upstream, _) = stage.request().await;
+        all_are_there(&bench).await;
         assert!(stage.is_quiet().await, "nobody else asks");
         upstream.say(answer(NO_CACHE, "[1]")).await;
     };
-    let ask = || get(&bench, LIST, "");
-    let (a, b, c, d, ()) = tokio::join!(ask(), ask(), ask(), ask(), upstream);
+    let (a, b, c, d, ()) = tokio::join!(list(&bench), list(&bench), list(&bench), list(&bench), upstream);
     let mut statuses: Vec<_> = [&a, &b, &c, &d].map(|answer| (answer.text(), said(answer).to_owned())).into();
     statuses.sort();
     let all = |said: &str| ("[1]".to_owned(), said.to_owned());
@@ -26,27 +49,26 @@ async fn those_who_ask_at_the_same_time_share_one_fetch() {
 
 #[tokio::test]
 async fn another_fetches_when_the_first_goes_away_before_there_is_an_answer() {
-    let stage = Stage::new().await;
-    let bench = caching(Setup::new().api_at(stage.address)).start().await;
+    let (stage, bench) = staged(3).await;
     let mut leader = Wire::to(bench.proxy).await;
     leader.say(request("GET", LIST, "")).await;
     let (abandoned, _) = stage.request().await;
     let upstream = async {
+        all_are_there(&bench).await;
         assert!(stage.is_quiet().await);
         leader.reset();
         let (mut upstream, _) = stage.request().await;
         upstream.say(answer(NO_CACHE, "[2]")).await;
         assert!(stage.is_quiet().await, "one of them asks for the other, too");
     };
-    let (a, b, ()) = tokio::join!(get(&bench, LIST, ""), get(&bench, LIST, ""), upstream);
+    let (a, b, ()) = tokio::join!(list(&bench), list(&bench), upstream);
     assert_eq!((a.text().as_str(), b.text().as_str()), ("[2]", "[2]"));
     drop(abandoned);
 }
 
 #[tokio::test]
 async fn an_answer_that_has_begun_is_fetched_to_its_end_for_those_who_wait() {
-    let stage = Stage::new().await;
-    let bench = caching(Setup::new().api_at(stage.address)).start().await;
+    let (stage, bench) = staged(2).await;
     let mut leader = Wire::to(bench.proxy).await;
     leader.say(request("GET", LIST, "")).await;
     let (mut upstream, _) = stage.request().await;
@@ -54,22 +76,22 @@ async fn an_answer_that_has_begun_is_fetched_to_its_end_for_those_who_wait() {
     upstream.say(&whole[..whole.len() - 2]).await;
     leader.until("hel").await;
     let rest = async {
+        all_are_there(&bench).await;
         leader.reset();
         assert!(stage.is_quiet().await);
         upstream.say(&whole[whole.len() - 2..]).await;
     };
-    let (answer, ()) = tokio::join!(get(&bench, LIST, ""), rest);
+    let (answer, ()) = tokio::join!(list(&bench), rest);
     assert_eq!((answer.text().as_str(), said(&answer)), ("hello", "soproxy; fwd=uri-miss; collapsed"));
     assert!(is_hit(&get(&bench, LIST, "").await));
 }
 
 #[tokio::test]
 async fn an_answer_that_cannot_be_shared_lets_each_ask_for_itself_at_once() {
-    let stage = Stage::new().await;
-    let bench = caching(Setup::new().api_at(stage.address)).start().await;
+    let (stage, bench) = staged(3).await;
     let upstream = async {
         let (mut first, _) = stage.request().await;
-        assert!(stage.is_quiet().await);
+        all_are_there(&bench).await;
         first.say(with_status("404 Not Found", "", "[1]")).await;
         // Both come, neither waits for the other.
         let (mut second, _) = stage.request().await;
@@ -77,10 +99,25 @@ async fn an_answer_that_cannot_be_shared_lets_each_ask_for_itself_at_once() {
         second.say(answer("", "[2]")).await;
         third.say(answer("", "[3]")).await;
     };
-    let (a, b, c, ()) = tokio::join!(get(&bench, LIST, ""), get(&bench, LIST, ""), get(&bench, LIST, ""), upstream);
+    let (a, b, c, ()) = tokio::join!(list(&bench), list(&bench), list(&bench), upstream);
     let mut texts = [a.text(), b.text(), c.text()];
     texts.sort();
     assert_eq!(texts, ["[1]", "[2]", "[3]"]);
+}
+
+#[tokio::test]
+async fn a_fetch_that_fails_lets_the_others_ask_for_themselves() {
+    let (stage, bench) = staged(2).await;
+    let upstream = async {
+        let (first, _) = stage.request().await;
+        all_are_there(&bench).await;
+        drop(first);
+        stage.request().await.0.say(answer(NO_CACHE, "[2]")).await;
+    };
+    let (a, b, ()) = tokio::join!(list(&bench), list(&bench), upstream);
+    let mut answers = [(a.status(), a.text() == "[2]"), (b.status(), b.text() == "[2]")];
+    answers.sort_unstable();
+    assert_eq!(answers, [(200, true), (502, false)]);
 }
 
 #[tokio::test]
@@ -207,25 +244,25 @@ async fn what_is_stored_takes_no_more_than_its_room() {
         let answer = get(&bench, &large, "").await;
         assert_eq!((answer.body.len(), is_hit(&answer)), (200_000, false), "one answer takes an eighth at most");
     }
-    let list = |number: usize| format!("{LIST}?size=100000&n={number}");
+    let sized = |number: usize| format!("{LIST}?size=100000&n={number}");
     for number in 0..15 {
-        get(&bench, &list(number), "").await;
-        assert!(is_hit(&get(&bench, &list(number), "").await), "{number}");
+        get(&bench, &sized(number), "").await;
+        assert!(is_hit(&get(&bench, &sized(number), "").await), "{number}");
     }
-    assert!(is_hit(&get(&bench, &list(14), "").await) && is_hit(&get(&bench, &list(8), "").await), "the last are there");
-    assert!(!is_hit(&get(&bench, &list(0), "").await), "the longest unused had to go");
+    assert!(is_hit(&get(&bench, &sized(14), "").await) && is_hit(&get(&bench, &sized(8), "").await), "the last are there");
+    assert!(!is_hit(&get(&bench, &sized(0), "").await), "the longest unused had to go");
     // More room, and less again, by a reload.
     bench.live.apply(bench.config_with(&[("upstream.cache_size", "2MiB")])).unwrap();
-    assert!(is_hit(&get(&bench, &list(14), "").await));
-    for number in 20..28 {
-        get(&bench, &list(number), "").await;
+    assert!(is_hit(&get(&bench, &sized(14), "").await));
+    for number in 20..32 {
+        get(&bench, &sized(number), "").await;
     }
-    assert!(is_hit(&get(&bench, &list(14), "").await));
-    for number in 20..28 {
-        assert!(is_hit(&get(&bench, &list(number), "").await), "{number}");
+    assert!(is_hit(&get(&bench, &sized(14), "").await));
+    for number in 20..32 {
+        assert!(is_hit(&get(&bench, &sized(number), "").await), "{number}");
     }
     bench.live.apply(bench.config_with(&[("upstream.cache_size", "1MiB")])).unwrap();
-    assert!(!is_hit(&get(&bench, &list(14), "").await) && is_hit(&get(&bench, &list(27), "").await));
+    assert!(!is_hit(&get(&bench, &sized(14), "").await) && is_hit(&get(&bench, &sized(31), "").await));
 }
 
 #[tokio::test]
