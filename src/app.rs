@@ -10,8 +10,10 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use http::{Request, Response};
+use secrecy::ExposeSecret;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
+use zeroize::Zeroizing;
 
 use self::backplane::same_tenant;
 pub use self::backplane::{Backplane, Wiring};
@@ -21,10 +23,11 @@ use crate::config::{self, Config, Prefetch};
 use crate::log::AccessLog;
 use crate::metrics::Metrics;
 use crate::proxy::address::{Door, Front};
+use crate::proxy::cache::{self, Cache};
 use crate::proxy::error::ProxyError;
 use crate::proxy::governor::Governor;
 use crate::proxy::route::Routes;
-use crate::proxy::{Common, InFlight, KnownHomes, Proxy, Recorded, Settings, Tenant};
+use crate::proxy::{Common, InFlight, KnownHomes, Proxy, Recorded, Settings, Shelf, Tenant};
 use crate::push::StatePush;
 use crate::server::guard::HostGuard;
 use crate::server::{self, Crew, Ends, Handler, Inbound, Stop};
@@ -100,6 +103,7 @@ struct Started {
 struct Wired {
     backplane: Backplane,
     shared: Arc<Shared>,
+    cache: Arc<Cache>,
     config: Config,
     tenants: Vec<Arc<Tenant>>,
 }
@@ -137,7 +141,7 @@ impl App {
             patience: config.superoffice.login_timeout + Duration::from_secs(5),
         });
         let backplane = Backplane::new(&config, clock.clone())?;
-        let mut wired = Wired { backplane, shared, config, tenants: Vec::new() };
+        let mut wired = Wired { backplane, shared, cache: Cache::new(cache_limits(&config)), config, tenants: Vec::new() };
         wired.wire_all(None)?;
         let common = Common {
             upstream: wired.backplane.upstream().clone(),
@@ -145,6 +149,7 @@ impl App {
             in_flight: Arc::new(InFlight::new(listen.max_requests)),
             drain: stop.drain.clone(),
             access_log,
+            cache: wired.cache.clone(),
             metrics: Arc::new(Metrics::new(listen.threads(), ProxyError::TABLE.iter().map(|row| row.0))),
         };
         let proxy = Arc::new(ArcSwap::from_pointee(wired.snapshot(common, &started.doors)));
@@ -242,14 +247,20 @@ impl Live {
         backplane.keep_pace(&wired.backplane);
         // A host that is listed no more takes its tickets along.
         let keep = config.superoffice.upstream_hosts == wired.config.superoffice.upstream_hosts;
-        let mut next = Wired { backplane, shared: wired.shared.clone(), config, tenants: Vec::new() };
+        let mut next = Wired { backplane, shared: wired.shared.clone(), cache: wired.cache.clone(), config, tenants: Vec::new() };
         let kept = next.wire_all(keep.then_some(&*wired))?;
+        next.cache.set(cache_limits(&next.config));
         let common = Common { upstream: next.backplane.upstream().clone(), ..parts.proxy.load().common.clone() };
         parts.proxy.store(Arc::new(next.snapshot(common, &parts.started.doors)));
         tracing::info!(tenants = next.tenants.len(), tickets_kept = kept, "configuration reloaded");
         *wired = next;
         Ok(())
     }
+}
+
+/// One answer may take an eighth of the room.
+fn cache_limits(config: &Config) -> cache::Limits {
+    cache::Limits { total: config.upstream.cache_size, entry: config.upstream.cache_size / 8 }
 }
 
 fn same_listeners(a: &config::Listen, b: &config::Listen) -> bool {
@@ -290,7 +301,12 @@ impl Wired {
                 }
             };
             let (name, context) = (tenant.name.as_str().into(), tenant.context.clone());
-            tenants.push(Arc::new(Tenant { name, context, keeper, homes: KnownHomes::default(), tickets, governor, app_token }));
+            let secret = [tenant.client_secret.expose_secret(), tenant.system_user_token.expose()].join("\n");
+            let shelf = Shelf {
+                tenant: context.as_str().to_ascii_lowercase().into(),
+                identity: self.cache.identity(Zeroizing::new(secret).as_bytes()),
+            };
+            tenants.push(Arc::new(Tenant { name, context, keeper, homes: KnownHomes::default(), tickets, governor, shelf, app_token }));
         }
         self.tenants = tenants;
         Ok(taken_over)
@@ -316,6 +332,7 @@ impl Wired {
             default_tenant: listen.default_tenant.clone(),
         };
         let settings = Settings {
+            cache: self.config.cache.clone(),
             rewrite_links: self.config.upstream.rewrite_links,
             upstream_hosts: self.config.superoffice.upstream_hosts.clone(),
             guard: HostGuard::new(&listen.hosts),

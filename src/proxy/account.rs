@@ -83,6 +83,8 @@ pub(super) enum Payload {
     Rewritten(Box<Rewritten<Answer>>),
     /// The same of an answer whose beginning was looked at.
     Soap(Box<Rewritten<Peeked<Answer>>>),
+    /// Out of the cache, or on its way into it.
+    Cached(Body),
     /// It broke off; what by is told next.
     Broken(Option<BoxError>),
     /// What follows is no body.
@@ -95,7 +97,7 @@ impl HttpBody for Payload {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         match &mut *self {
-            Payload::Own(body) => Pin::new(body).poll_frame(cx),
+            Payload::Own(body) | Payload::Cached(body) => Pin::new(body).poll_frame(cx),
             Payload::Upstream(body) => Pin::new(body).poll_frame(cx),
             Payload::Rewritten(body) => Pin::new(body).poll_frame(cx),
             Payload::Soap(body) => Pin::new(body).poll_frame(cx),
@@ -106,7 +108,7 @@ impl HttpBody for Payload {
 
     fn is_end_stream(&self) -> bool {
         match self {
-            Payload::Own(body) => body.is_end_stream(),
+            Payload::Own(body) | Payload::Cached(body) => body.is_end_stream(),
             Payload::Upstream(body) => body.is_end_stream(),
             Payload::Rewritten(body) => body.is_end_stream(),
             Payload::Soap(body) => body.is_end_stream(),
@@ -117,7 +119,7 @@ impl HttpBody for Payload {
 
     fn size_hint(&self) -> SizeHint {
         match self {
-            Payload::Own(body) => body.size_hint(),
+            Payload::Own(body) | Payload::Cached(body) => body.size_hint(),
             Payload::Upstream(body) => body.size_hint(),
             Payload::Rewritten(body) => body.size_hint(),
             Payload::Soap(body) => body.size_hint(),

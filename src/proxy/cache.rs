@@ -1,22 +1,23 @@
 //! The list cache: an answer that SuperOffice gave to one caller is given to the next who asks the same.
 //!
 //! Opt-in by path ([`Rules`]). `ttl` overrides SuperOffice's `no-cache` there and nothing else: the rest is RFC 9111 (see
-//! [`policy`]). What tells answers apart is the tenant, the credential, the target and the headers that the API reads, never a
+//! `policy`). What tells answers apart is the tenant, the credential, the target and the headers that the API reads, never a
 //! secret text ([`Asked`]); whatever else `Vary` names has to be the same, too. Bodies are kept as SuperOffice sent them, so links
 //! are brought home for each caller anew.
 //!
 //! Whoever asks first for something [leads](Lead) and is sent on to SuperOffice; those who ask for it meanwhile wait for that
-//! answer. A task takes it ([`relay`]), so that nobody depends on how fast the leader reads or whether it stays. When there is
+//! answer. A task takes it (`relay`), so that nobody depends on how fast the leader reads or whether it stays. When there is
 //! nothing to share, because the answer must not be stored or there is none, those who waited go on their own; when the leader
 //! went away before there was an answer, one of them leads. Nobody waits a third time.
 //!
-//! A write drops its collection ([`rules`]) when it has been answered, and what is being fetched at that time is not stored.
+//! A write drops its collection (`rules`) when it has been answered, and what is being fetched at that time is not stored.
 
 mod policy;
 mod question;
 mod relay;
 mod rules;
 mod store;
+mod write;
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -40,6 +41,7 @@ use rules::Touched;
 pub use rules::{BadPattern, Rule, Rules};
 pub use store::Limits;
 use store::{End, Entry, Group, Store};
+pub use write::Write;
 
 use crate::body::{Body, BoxError, full};
 use crate::clock::{Clock, Moment};

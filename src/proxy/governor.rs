@@ -1,9 +1,9 @@
 //! The governor: no tenant gets more calls than it should, and callers share what there is.
 //!
 //! Each tenant has one. Without bounds, and while SuperOffice has refused nothing, a call passes with one relaxed load and a count
-//! in its own worker's [`meter`]. A 429, or a 503 with `Retry-After`, makes the tenant pause for all its callers and then go at half
-//! the pace, which grows again step by step ([`pace`]); `rate` and `max_concurrent` are bounds that never move. Whoever cannot go at
-//! once waits in [`line`](self::line), where callers take turns, for `queue_timeout` at most, and is refused at once when it can be
+//! in its own worker's `meter`. A 429, or a 503 with `Retry-After`, makes the tenant pause for all its callers and then go at half
+//! the pace, which grows again step by step (`pace`); `rate` and `max_concurrent` are bounds that never move. Whoever cannot go at
+//! once waits in `line`, where callers take turns, for `queue_timeout` at most, and is refused at once when it can be
 //! foreseen that this is not enough.
 //!
 //! There is one lock per tenant, held for a few map operations, and one task while anybody waits: the usher, which lets the next

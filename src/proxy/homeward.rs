@@ -4,13 +4,16 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
+use bytes::Bytes;
 use http::{HeaderMap, Method, Response};
+use http_body::Body as HttpBody;
 
 use super::Tenant;
 use super::account::Payload;
 use super::address::Address;
 use super::links::{Addresses, Homes, Links, Mode, Rewritten, Seen};
 use super::soap::TicketFaults;
+use crate::body::{Body, BoxError};
 use crate::server::Inbound;
 use crate::superoffice::origin::{BaseUrl, UpstreamHosts};
 use crate::superoffice::state::keeper::Standing;
@@ -34,14 +37,16 @@ impl KnownHomes {
             return Some(known.clone());
         }
         let base = standing.base.as_ref()?;
-        let endpoint = base.endpoint();
+        let endpoint = BaseUrl::endpoint(base);
         let bases = endpoint.is_none();
         let current = endpoint.unwrap_or_else(|| BaseUrl::clone(base));
         let mut previous: Vec<BaseUrl> = match bases {
             true => standing.previous.iter().map(|base| BaseUrl::clone(base)).collect(),
-            false => standing.previous.iter().filter_map(|base| base.endpoint()).collect(),
+            false => standing.previous.iter().filter_map(|base| BaseUrl::endpoint(base)).collect(),
         };
         if !bases {
+            // Where the services are, if the state names another place for them.
+            previous.extend(standing.endpoint.iter().map(|endpoint| BaseUrl::clone(endpoint)));
             // Before tenants had hosts of their own they lived where one logs in, and some links still say so. Protocol §5.2, §7.4.
             let old: Result<BaseUrl, _> = tenant.keeper.source().login().join(&format!("/{}", tenant.context)).parse();
             previous.extend(old);
@@ -81,6 +86,18 @@ impl WayHome<'_> {
                 rewritten.map(|body| Payload::Rewritten(Box::new(body)))
             }
             (payload, _) => Response::from_parts(head, payload),
+        }
+    }
+
+    /// An answer that was in the cache, or is on its way there, as this caller should see it.
+    pub(super) async fn stored<B>(&self, standing: &Arc<Standing>, method: &Method, response: Response<B>) -> Response<Payload>
+    where
+        B: HttpBody<Data = Bytes, Error = BoxError> + Send + Unpin + 'static,
+    {
+        let seen = self.mode.look(response.headers());
+        match seen.zip(self.tenant.homes.of(self.tenant, standing)) {
+            Some((seen, known)) => self.links(&known).answer(seen, method, response).await.map(|body| Payload::Cached(Body::stream(body))),
+            None => response.map(|body| Payload::Cached(Body::stream(body))),
         }
     }
 

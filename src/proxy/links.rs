@@ -49,7 +49,7 @@ use crate::superoffice::origin::UpstreamHosts;
 /// `rewrite_links`: which links in bodies are rewritten.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Mode {
-    /// None; headers neither.
+    /// None; headers neither. Only descriptions of SOAP services are, as by `Known`.
     Off,
     /// In JSON and XML: values of `odata.*` members, `_Links`, the API listing, and the descriptions of SOAP services.
     #[default]

@@ -72,7 +72,8 @@ pub enum Found<'a, T> {
     },
 }
 
-const NOT_CARRIED: ProxyError = ProxyError::BadTarget("only /{contextId}/api/… is carried, and what upstream.routes lists");
+const NOT_CARRIED: ProxyError =
+    ProxyError::BadTarget("only /{contextId}/api/… and /{contextId}/Remote/… are carried, and what upstream.routes lists");
 
 impl<T> Routes<T> {
     /// Tenants by the name that their paths start with.

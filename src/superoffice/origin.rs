@@ -196,6 +196,13 @@ impl HostPattern {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AllowedBase(Arc<BaseUrl>);
 
+impl AllowedBase {
+    /// The tenant's endpoint, if this is a web API's base that tells it: the same host.
+    pub fn endpoint(&self) -> Option<AllowedBase> {
+        self.0.endpoint().map(|endpoint| AllowedBase(Arc::new(endpoint)))
+    }
+}
+
 impl std::ops::Deref for AllowedBase {
     type Target = BaseUrl;
 
@@ -235,6 +242,16 @@ mod tests {
         assert_eq!(base("https://a.superoffice.com").path(), "");
         assert_eq!(base("https://a:444/x").join("/y"), "https://a:444/x/y");
         assert_eq!((base("https://a").port(), base("http://a").port()), (443, 80));
+    }
+
+    #[test]
+    fn an_endpoint_is_what_is_before_api() {
+        let endpoint = |text| base(text).endpoint().map(|endpoint| endpoint.to_string());
+        assert_eq!(endpoint("https://a/Cust1/API/").as_deref(), Some("https://a/Cust1"));
+        assert_eq!(endpoint("https://a/api").as_deref(), Some("https://a"));
+        for other in ["https://a", "https://a/Cust1", "https://a/Cust1/webapi", "https://a/Cust1/api/v1"] {
+            assert_eq!(endpoint(other), None, "{other}");
+        }
     }
 
     #[test]

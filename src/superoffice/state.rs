@@ -73,6 +73,8 @@ pub struct TenantState {
     pub valid_until: Option<Timestamp>,
     /// `Api`: the web API's base, without a trailing slash.
     pub api: Result<BaseUrl, StateError>,
+    /// `Endpoint`: what is before `/api` and `/Remote`.
+    pub endpoint: Option<BaseUrl>,
     /// Every member as it was told.
     pub document: Map<String, Value>,
 }
@@ -137,7 +139,8 @@ impl TenantState {
             api if api.is_empty() => Err(StateError::NoApi(name.clone())),
             api => api.parse().map_err(|error| StateError::Malformed(format!("Api: {error}"))),
         };
-        Ok(TenantState { condition, name, is_running, valid_until: time(&words("ValidUntil")), api, document })
+        let endpoint = words("Endpoint").parse().ok();
+        Ok(TenantState { condition, name, is_running, valid_until: time(&words("ValidUntil")), api, endpoint, document })
     }
 
     /// The tenant named, when it is not the one asked for.
@@ -178,6 +181,7 @@ mod tests {
         let state = parse(&format!("\u{feff}{new}"));
         assert_eq!((state.condition, state.is_running, state.outage()), (Condition::Running, true, None));
         assert_eq!(state.api.unwrap().to_string(), "https://online2.superoffice.com/Cust12345/api");
+        assert_eq!(state.endpoint.unwrap().to_string(), "https://online2.superoffice.com/Cust12345");
         assert_eq!(state.valid_until, Some("2026-02-23T09:52:01.9342965Z".parse().unwrap()));
         assert_eq!(state.document["Version"], "Release_11.10");
     }

@@ -40,7 +40,7 @@ impl TenantLogin {
     pub async fn obtain(&self, observer: Observer<'_>) -> Result<Granted, ExchangeFailure> {
         let claims = self.login.exchange(&self.credentials, observer).await;
         let claims = claims.map_err(|error| self.without_secrets(error.into()))?;
-        self.keeper.claim(claims.webapi_url.as_deref());
+        self.keeper.claim(claims.webapi_url.as_deref(), claims.netserver_url.as_deref());
         let mut authorization = HeaderValue::from_str(&format!("SOTicket {}", claims.ticket.expose_secret())).map_err(|_| {
             let text = "the token's ticket holds characters that no header can carry".to_owned();
             ExchangeFailure { wire: text.clone(), log: text }

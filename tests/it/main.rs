@@ -5,6 +5,7 @@
 mod addressing;
 mod bench;
 mod binary;
+mod cache;
 mod chunks;
 mod citizen;
 mod cli;

@@ -1,5 +1,7 @@
 //! SOAP applications: credentials in envelopes, tickets that SOAP answers say have expired, descriptions.
 
+mod ways;
+
 use std::time::Duration;
 
 use http::{Method, Request};

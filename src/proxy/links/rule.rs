@@ -157,5 +157,5 @@ impl Rule {
 /// What may follow an address of ours that is the tenant's only there.
 fn behind(routes: &[Box<str>]) -> Box<[Box<str>]> {
     let listed = routes.iter().map(|route| format!("/{route}").into());
-    [MARKER.into(), "/api".into()].into_iter().chain(listed).collect()
+    [MARKER.into(), "/api".into(), "/Remote".into()].into_iter().chain(listed).collect()
 }

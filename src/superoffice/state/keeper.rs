@@ -96,8 +96,8 @@ impl Keeper {
         let fetched = shared.clock.now();
         let is_pinned = pinned.is_some();
         let kept = if is_pinned { Duration::MAX } else { Duration::ZERO };
-        let standing =
-            Standing { base: pinned, previous: Vec::new(), state: None, refused: None, unknown: None, outage: None, fetched, kept };
+        let endpoint = pinned.as_ref().and_then(AllowedBase::endpoint);
+        let standing = Standing { base: pinned, endpoint, kept, ..Standing::nothing(fetched) };
         let slot = Arc::new(Slot {
             tenant: tenant.into(),
             source: Mutex::new(source),
@@ -215,12 +215,18 @@ impl Keeper {
         lock(&self.slot.source).clone()
     }
 
-    /// A token's `webapi_url`: better than nothing. It is being phased out (protocol §1.6, §5.2).
-    pub fn claim(&self, webapi_url: Option<&str>) {
+    /// A token's `webapi_url` and `netserver_url`: better than nothing. They are being phased out (protocol §1.6, §5.2).
+    pub fn claim(&self, webapi_url: Option<&str>, netserver_url: Option<&str>) {
         let slot = &self.slot;
         let _held = lock(&slot.progress);
         let standing = slot.standing.load_full();
-        if standing.base.is_some() || slot.pinned {
+        let services = || slot.hosts.allow(endpoint_of(netserver_url?)?).ok();
+        if standing.base.is_some() {
+            if standing.endpoint.is_none()
+                && let endpoint @ Some(_) = services()
+            {
+                slot.standing.store(Arc::new(Standing { endpoint, ..(*standing).clone() }));
+            }
             return;
         }
         let why = standing.unknown.as_deref().unwrap_or("the tenant's state is not known yet");
@@ -235,16 +241,8 @@ impl Keeper {
             }
             Err(refused) => (None, Some(format!("{why}; {refused}"))),
         };
-        slot.standing.store(Arc::new(Standing {
-            base,
-            unknown,
-            previous: Vec::new(),
-            state: standing.state.clone(),
-            refused: standing.refused.clone(),
-            outage: standing.outage.clone(),
-            fetched: standing.fetched,
-            kept: standing.kept,
-        }));
+        let endpoint = standing.endpoint.clone().or_else(|| base.as_ref()?.endpoint()).or_else(services);
+        slot.standing.store(Arc::new(Standing { base, endpoint, unknown, previous: Vec::new(), ..(*standing).clone() }));
         slot.changed.notify_waiters();
     }
 
@@ -269,6 +267,12 @@ impl Keeper {
             refused: standing.refused.clone(),
         }
     }
+}
+
+/// What is before `/Remote/Services88/`.
+fn endpoint_of(netserver_url: &str) -> Option<BaseUrl> {
+    let at = netserver_url.to_ascii_lowercase().rfind("/remote/")?;
+    netserver_url[..at].parse().ok()
 }
 
 impl Drop for Keeper {

@@ -278,7 +278,7 @@ impl Slot {
         progress.interval = pace.due(kept);
         if self.pinned {
             let state = Some(Arc::new(state));
-            let standing = Standing { base: before.base.clone(), state, kept: Duration::MAX, ..Standing::nothing(began) };
+            let standing = Standing { state, fetched: began, ..(*before).clone() };
             self.standing.store(Arc::new(standing));
             return;
         }
@@ -293,6 +293,9 @@ impl Slot {
         let unknown = told.as_ref().err().cloned();
         // An address that cannot be used does not undo the one that could be.
         let base = told.ok().or_else(|| before.base.clone());
+        // Nobody has recorded a state without it, or with another host than `Api`'s.
+        let endpoint = state.endpoint.clone().and_then(|endpoint| self.hosts.allow(endpoint).ok());
+        let endpoint = endpoint.or_else(|| base.as_ref()?.endpoint()).or_else(|| before.endpoint.clone().filter(|_| base == before.base));
         let moved = before.base.as_ref().filter(|old| base.as_ref() != Some(*old)).cloned();
         let mut previous: Vec<AllowedBase> = moved.iter().cloned().chain(before.previous.iter().cloned()).collect();
         previous.retain(|old| base.as_ref() != Some(old));
@@ -314,7 +317,7 @@ impl Slot {
         self.tell(&before, &state, outage.as_ref(), moved.as_ref(), base.as_ref());
         let resumed = before.outage.is_some() && outage.is_none();
         let state = Some(Arc::new(state));
-        self.standing.store(Arc::new(Standing { base, previous, state, refused, unknown, outage, fetched: began, kept }));
+        self.standing.store(Arc::new(Standing { base, endpoint, previous, state, refused, unknown, outage, fetched: began, kept }));
         drop(progress);
         if let Some(old) = &moved {
             source.left(old);

@@ -38,10 +38,13 @@ impl Pace {
 }
 
 /// What is known of a tenant: replaced as a whole by each fetch.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Standing {
     /// Where requests go.
     pub base: Option<AllowedBase>,
+    /// The tenant's endpoint, below which is what is beside the web API: as the state tells it, else the base without `/api`,
+    /// else what the token told.
+    pub endpoint: Option<AllowedBase>,
     /// Where they went before, the latest first.
     pub previous: Vec<AllowedBase>,
     /// What the endpoint said last.
@@ -61,6 +64,7 @@ impl Standing {
     pub(super) fn nothing(fetched: Moment) -> Standing {
         Standing {
             base: None,
+            endpoint: None,
             previous: Vec::new(),
             state: None,
             refused: None,

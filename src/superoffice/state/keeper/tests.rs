@@ -393,17 +393,17 @@ async fn a_move_to_a_foreign_host_is_refused() {
 async fn a_tokens_claim_is_better_than_nothing_and_worse_than_the_state() {
     let bench = Bench::new(None);
     assert!(bench.get().await.base.is_none());
-    bench.keeper.claim(Some("https://evil.example/Cust1/api/"));
+    bench.keeper.claim(Some("https://evil.example/Cust1/api/"), None);
     let report = bench.keeper.report();
     assert!(report.unknown.as_ref().is_some_and(|why| why.contains("HTTP 500") && why.contains("evil.example")), "{report:?}");
-    bench.keeper.claim(Some("https://b.superoffice.com/Cust1/api/"));
+    bench.keeper.claim(Some("https://b.superoffice.com/Cust1/api/"), None);
     assert_eq!(bench.get().await.base.as_ref().unwrap().to_string(), "https://b.superoffice.com/Cust1/api");
     assert_eq!(bench.keeper.report().unknown, None);
     bench.says(Some(("Running", 600, A)));
     bench.later(10).await;
     bench.get().await;
     bench.until("the state's own", || bench.ready().is_some_and(|base| base.starts_with(A))).await;
-    bench.keeper.claim(Some("https://b.superoffice.com/Cust1/api/"));
+    bench.keeper.claim(Some("https://b.superoffice.com/Cust1/api/"), None);
     assert!(bench.ready().unwrap().starts_with(A));
 }
 
