@@ -47,6 +47,9 @@
 //! - A connection to SuperOffice is driven by the request that uses it: a request that is dropped closes it. Only what several
 //!   may wait for, an answer on its way into [`proxy::cache`], is driven by a task.
 //! - Nothing is sent twice but by `proxy::twice`, and [`upstream`] says for certain when upstream cannot have read a request.
+//!   What SuperOffice refused for too many calls is sent again only if it is a GET or HEAD, while `queue_timeout` lasts.
+//! - No call goes but with a permit of its tenant's [`proxy::governor`], held until the last byte of its answer, or its 101. The
+//!   bounds hold over all workers, and one lock per tenant is taken only while it is governed.
 //! - The request path reads an atomic snapshot: no lock and no await while a usable ticket exists.
 //! - Nobody calls SuperOffice but in its tenant's turn ([`proxy::governor`]); what the cache has costs no turn.
 //! - An exchange never runs inside a client's request; no class of error ends a renewal loop.
@@ -76,6 +79,9 @@
 //! as soon as it may be; a base that answered 421 is *doubted*. *Theirs* is a tenant's address at SuperOffice, its *home*; *ours* is
 //! where the caller reaches it, by its *way* (path, listener, `Host`, default) and *door* (the listener); a *marker* keeps another
 //! spelling of theirs behind ours.
+//!
+//! A *refusal* is SuperOffice's 429, or 503 with `Retry-After`; it *cuts* its tenant's *pace*. A call needs a *turn*; the *caller*
+//! that takes turns with others in the *line* is whoever shares an address.
 
 pub mod admin;
 pub mod alarm;

@@ -109,8 +109,8 @@ impl Drop for Kept {
     }
 }
 
-/// What is ever sent twice, and the only place where that is decided: each cause at most once per request, and only with a
-/// body that can be sent again. README's table says the same.
+/// What is ever sent twice, and the only place where that is decided: each cause at most once per request (but for
+/// [`Cause::Throttled`]), and only with a body that can be sent again. README's table says the same.
 pub(super) struct Twice<'a> {
     replay: Option<Replay>,
     metrics: &'a Metrics,

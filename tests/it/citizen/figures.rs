@@ -13,7 +13,7 @@ fn meter(bench: &Bench) -> u64 {
 
 #[tokio::test]
 async fn a_greedy_and_a_modest_client_share_the_rate_and_sixteen_of_one_gain_nothing() {
-    let (setup, hand) = Setup::new().set("upstream.rate", "20").manual_clock();
+    let (setup, hand) = Setup::new().set("listen.workers", "1").set("tenants.Cust12345.rate", "20").manual_clock();
     // SuperOffice's own limit is a little above ours.
     let bench = setup.fault("throttle.Cust12345.rate=22").start().await;
     let calls = Calls::of(&bench, hand);
@@ -37,7 +37,7 @@ async fn a_greedy_and_a_modest_client_share_the_rate_and_sixteen_of_one_gain_not
 /// SuperOffice's limit is known to nobody here, and no bound is set.
 #[tokio::test]
 async fn an_unknown_limit_is_found_and_no_get_bounces() {
-    let (setup, hand) = Setup::new().fault("throttle.Cust12345.rate=10").manual_clock();
+    let (setup, hand) = Setup::new().set("listen.workers", "1").fault("throttle.Cust12345.rate=10").manual_clock();
     let bench = setup.start().await;
     let calls = Calls::of(&bench, hand);
     let (greedy, modest) = (Clients::start(&bench, GREEDY, 8), Clients::start(&bench, MODEST, 1));
