@@ -49,9 +49,8 @@
 //! - Nothing is sent twice but by `proxy::twice`, and [`upstream`] says for certain when upstream cannot have read a request.
 //!   What SuperOffice refused for too many calls is sent again only if it is a GET or HEAD, while `queue_timeout` lasts.
 //! - No call goes but with a permit of its tenant's [`proxy::governor`], held until the last byte of its answer, or its 101. The
-//!   bounds hold over all workers, and one lock per tenant is taken only while it is governed.
+//!   bounds hold over all workers, and one lock per tenant is taken only while it is governed. What the cache has costs no turn.
 //! - The request path reads an atomic snapshot: no lock and no await while a usable ticket exists.
-//! - Nobody calls SuperOffice but in its tenant's turn ([`proxy::governor`]); what the cache has costs no turn.
 //! - An exchange never runs inside a client's request; no class of error ends a renewal loop.
 //! - A rejected ticket is named by its generation: a thousand 401s on generation 7 cause one exchange.
 //! - A ticket only goes to a host that is allowed: a request's target is made from an [`superoffice::origin::AllowedBase`] of the
