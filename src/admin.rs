@@ -107,9 +107,9 @@ impl Admin {
         Readiness { ready, draining, tenants }
     }
 
-    fn answer(&self, request: &Request<()>, ends: Ends) -> Response<Body> {
+    fn answer(&self, request: &Request<()>, ends: &Ends) -> Response<Body> {
         let parts = request.clone().into_parts().0;
-        if let Err(forbidden) = self.guard.check(&parts, ends.local.ip().to_canonical(), |_| false) {
+        if let Err(forbidden) = self.guard.check(&parts, ends.local.map(|local| local.ip()), |_| false) {
             return text(StatusCode::FORBIDDEN, format!("{forbidden}\n"));
         }
         if request.method() != Method::GET && request.method() != Method::HEAD {
@@ -140,7 +140,7 @@ impl Handler for Admin {
 
     async fn handle(&self, request: Box<Request<Inbound>>, ends: Ends) -> Response<Body> {
         let request = request.map(drop);
-        let mut response = self.answer(&request, ends);
+        let mut response = self.answer(&request, &ends);
         if request.method() == Method::HEAD {
             *response.body_mut() = empty();
         }

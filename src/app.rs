@@ -361,7 +361,7 @@ async fn bind(config: &Config) -> io::Result<(Vec<TcpListener>, Arc<[Door]>)> {
     let mut doors: Vec<Door> = listeners.iter().map(|listener| at(&Door::default(), listener)).collect();
     for bound in &config.listeners {
         let more = server::bind(&bound.addresses).await?;
-        let door = Door { tenant: Some(bound.tenant.as_str().into()), public_url: bound.public_url.clone(), address: None };
+        let door = Door { tenant: Some(bound.tenant.as_str().into()), public_url: bound.public_url.clone(), address: None, tls: false };
         doors.extend(more.iter().map(|listener| at(&door, listener)));
         listeners.extend(more);
     }

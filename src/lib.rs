@@ -29,7 +29,7 @@
 //! 1  superoffice::text superoffice::pem superoffice::document superoffice::reply superoffice::soap superoffice::rest
 //! 1  superoffice::signing superoffice::keys superoffice::jwt
 //! 1  proxy::error proxy::headers proxy::body proxy::route proxy::target proxy::links proxy::address proxy::soap upstream
-//! 0  alarm shard body clock shutdown superoffice superoffice::origin ticket log metrics
+//! 0  alarm shard body clock shutdown peer superoffice superoffice::origin ticket log metrics
 //! ```
 //!
 //! `config` stands above the plan's level 0 because it parses what it reads: keys, certificates, origins and the renewal
@@ -91,6 +91,7 @@ pub mod clock;
 pub mod config;
 pub mod log;
 pub mod metrics;
+pub mod peer;
 pub mod proxy;
 pub mod push;
 pub mod reload;

@@ -154,7 +154,7 @@ impl Proxy {
         let mut account = Account { record, metrics: metrics.clone(), flight: in_flight.enter(), turn: None };
         let mut limit = self.settings.total_timeout.map(|total| (Box::pin(tokio::time::sleep(total)), total));
         let answered = if account.flight.is_some() {
-            let mut forward = pin!(self.forward(request, ends, &mut account.record, &mut account.turn));
+            let mut forward = pin!(self.forward(request, &ends, &mut account.record, &mut account.turn));
             std::future::poll_fn(|cx| {
                 if let Poll::Ready(answered) = forward.as_mut().poll(cx) {
                     return Poll::Ready(answered);
@@ -197,7 +197,7 @@ impl Proxy {
     async fn forward(
         &self,
         request: Box<Request<Inbound>>,
-        ends: Ends,
+        ends: &Ends,
         record: &mut AccessRecord,
         turn: &mut Option<Permit>,
     ) -> Result<Response<Payload>, ProxyError> {
@@ -323,7 +323,7 @@ impl Proxy {
     }
 
     /// Whether this request may be answered by us at all; and the tenant that its host names.
-    fn admit<'r>(&self, parts: &'r Parts, ends: Ends) -> Result<Option<&'r str>, ProxyError> {
+    fn admit<'r>(&self, parts: &'r Parts, ends: &Ends) -> Result<Option<&'r str>, ProxyError> {
         if ends.crowded {
             return Err(ProxyError::TooManyConnections);
         }
@@ -338,7 +338,7 @@ impl Proxy {
         }
         let refused = |error: crate::server::guard::Forbidden| ProxyError::ForbiddenOrigin(error.to_string());
         let is_tenant = |name: &str| self.routes.knows(name);
-        let host = self.settings.guard.check(parts, ends.local.ip().to_canonical(), is_tenant).map_err(refused)?;
+        let host = self.settings.guard.check(parts, ends.local.map(|local| local.ip()), is_tenant).map_err(refused)?;
         if self.common.drain.is_cancelled() {
             return Err(ProxyError::ShuttingDown);
         }

@@ -27,18 +27,23 @@ pub use self::tunnel::Tunnel;
 use self::vitals::{Order, PARK, Registry, Vitals};
 use crate::alarm::Alarms;
 use crate::body::BoxError;
+use crate::peer::Proof;
 pub use crate::shutdown::Stop;
 
 /// Connections beyond the limit that are at least told so; more are closed at once.
 const ANSWERED: usize = 100;
 
 /// Who is at the two ends of a connection.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Ends {
-    /// The caller's address.
-    pub peer: SocketAddr,
+    /// The caller's address; nothing has one on a Unix socket.
+    pub peer: Option<SocketAddr>,
     /// Our own address, the one the caller connected to.
-    pub local: SocketAddr,
+    pub local: Option<SocketAddr>,
+    /// The connection is encrypted.
+    pub tls: bool,
+    /// What it proves about the caller.
+    pub proof: Proof,
     /// Which of the listeners given to [`serve`] accepted it.
     pub listener: usize,
     /// There are more connections than there may be.
@@ -171,7 +176,14 @@ fn admit(stream: TcpStream, peer: SocketAddr, listener: usize, shared: &Arc<Shar
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%peer, %error, "no TCP_NODELAY");
     }
-    let ends = Ends { peer, local, listener, crowded: open >= shared.limits.max_connections };
+    let ends = Ends {
+        peer: Some(peer),
+        local: Some(local),
+        tls: false,
+        proof: Proof::default(),
+        listener,
+        crowded: open >= shared.limits.max_connections,
+    };
     let vitals = Arc::new(Vitals::new(shared.limits.clone(), shared.alarms.add()));
     shared.registry.add(&vitals);
     let (protocols, place) = (shared.protocols.clone(), shared.connections.token());

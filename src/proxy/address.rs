@@ -24,8 +24,10 @@ pub struct Door {
     pub tenant: Option<Arc<str>>,
     /// Its own `public_url`.
     pub public_url: Option<BaseUrl>,
-    /// Where it is bound.
+    /// Where it is bound; a Unix socket has no address that could stand in a link.
     pub address: Option<SocketAddr>,
+    /// It speaks TLS.
+    pub tls: bool,
 }
 
 impl Door {
@@ -53,15 +55,17 @@ pub struct Front {
 /// The two ends of a connection, and the door it came through.
 #[derive(Clone, Copy, Debug)]
 pub struct Ends {
-    /// The caller's address, or that of a proxy before us.
-    pub peer: SocketAddr,
+    /// The caller's address, or that of a proxy before us; none on a Unix socket.
+    pub peer: Option<SocketAddr>,
     /// The address it connected to.
-    pub local: SocketAddr,
+    pub local: Option<SocketAddr>,
+    /// By TLS.
+    pub tls: bool,
     /// The listener.
     pub listener: usize,
 }
 
-static PLAIN: Door = Door { tenant: None, public_url: None, address: None };
+static PLAIN: Door = Door { tenant: None, public_url: None, address: None, tls: false };
 
 impl Front {
     /// The door of a listener.
@@ -77,12 +81,12 @@ impl Front {
         let (mut called, mut forwarded) = (Called::default(), None);
         if !public {
             called = Called { authority: parts.uri.authority().cloned(), host: parts.headers.get(HOST).cloned() };
-            let peer = ends.peer.ip();
-            if self.trusted_proxies.iter().any(|network| network.contains(peer)) {
+            let trusted = |peer: SocketAddr| self.trusted_proxies.iter().any(|network| network.contains(peer.ip()));
+            if ends.peer.is_some_and(trusted) {
                 forwarded = Some(Box::new(Forwarded::new(&parts.headers)));
             }
         }
-        Address { front: self, door, tenant, way, local: ends.local, called, forwarded }
+        Address { front: self, door, tenant, way, local: ends.local, tls: ends.tls, called, forwarded }
     }
 }
 
@@ -94,7 +98,8 @@ pub struct Address<'a> {
     /// The tenant's name.
     tenant: &'a str,
     way: Way<'a>,
-    local: SocketAddr,
+    local: Option<SocketAddr>,
+    tls: bool,
     called: Called,
     forwarded: Option<Box<Forwarded>>,
 }
@@ -170,11 +175,9 @@ impl Address<'_> {
         let alone = |door: &Door| door.tenant.is_some() || is_default;
         let public = self.door.public_url.iter().chain(&self.front.public_url).map(ToString::to_string);
         let mut others = (Vec::new(), Vec::new());
-        self.names_at(self.local, public.chain([self.origin()]), alone(self.door), &mut others);
+        self.names_at((self.local, self.tls), public.chain([self.origin()]), alone(self.door), &mut others);
         for door in self.front.doors.iter().filter(|door| door.leads_to(self.tenant)) {
-            if let Some(address) = door.address {
-                self.names_at(address, door.public_url.iter().map(ToString::to_string), alone(door), &mut others);
-            }
+            self.names_at((door.address, door.tls), door.public_url.iter().map(ToString::to_string), alone(door), &mut others);
         }
         let ours = self.ours();
         for all in [&mut others.0, &mut others.1] {
@@ -188,11 +191,29 @@ impl Address<'_> {
 
     /// What the tenant's URLs may begin with at one of our own addresses, which is called `more` besides; and with `alone` the
     /// origins themselves.
-    fn names_at(&self, local: SocketAddr, more: impl Iterator<Item = String>, alone: bool, (all, shared): &mut (Vec<String>, Vec<String>)) {
-        let (tenant, port) = (self.tenant, local.port());
-        let at = |host: &str| format!("http://{host}:{port}");
+    fn names_at(
+        &self,
+        (local, tls): (Option<SocketAddr>, bool),
+        more: impl Iterator<Item = String>,
+        alone: bool,
+        (all, shared): &mut (Vec<String>, Vec<String>),
+    ) {
+        let tenant = self.tenant;
+        let scheme = if tls { "https" } else { "http" };
+        let usual = if tls { 443 } else { 80 };
+        let below = |origin: &String| format!("{origin}/{tenant}");
+        let Some(local) = local else {
+            let more: Vec<String> = more.collect();
+            all.extend(more.iter().map(below));
+            if alone {
+                shared.extend(more);
+            }
+            return;
+        };
+        let port = local.port();
+        let at = |host: &str| format!("{scheme}://{host}:{port}");
         let own = SocketAddr::new(local.ip().to_canonical(), port);
-        let mut origins = vec![at("localhost"), at("127.0.0.1"), at("[::1]"), format!("http://{own}")];
+        let mut origins = vec![at("localhost"), at("127.0.0.1"), at("[::1]"), format!("{scheme}://{own}")];
         let mut named = vec![at(&format!("{tenant}.localhost"))];
         // Who else is at the ports of a front before us is not known: there, only what names the tenant is ours.
         let mut fronts = Vec::new();
@@ -202,14 +223,14 @@ impl Address<'_> {
             let without_port = ["http", "https"].map(|scheme| format!("{scheme}://{tenant}.{host}"));
             named.extend(without_port.into_iter().chain([at(&format!("{tenant}.{host}"))]));
         }
-        if port == 80 {
+        if port == usual {
+            let port = format!(":{port}");
             let bare =
-                |all: &[String]| -> Vec<String> { all.iter().filter_map(|one| one.strip_suffix(":80")).map(str::to_owned).collect() };
+                |all: &[String]| -> Vec<String> { all.iter().filter_map(|one| one.strip_suffix(&port)).map(str::to_owned).collect() };
             origins.extend(bare(&origins));
             named.extend(bare(&named));
         }
         origins.extend(more);
-        let below = |origin: &String| format!("{origin}/{tenant}");
         all.extend(origins.iter().chain(&fronts).chain(&named).map(below));
         all.extend(named);
         if alone {
@@ -223,15 +244,14 @@ impl Address<'_> {
             return url.to_string();
         }
         let forwarded = self.forwarded.as_deref();
-        // No TLS listeners yet.
-        let scheme = forwarded.and_then(Forwarded::proto).unwrap_or("http");
+        let scheme = forwarded.and_then(Forwarded::proto).unwrap_or(if self.tls { "https" } else { "http" });
         let prefix = forwarded.and_then(Forwarded::prefix).unwrap_or_default();
         match forwarded.and_then(Forwarded::host).or_else(|| self.called()) {
             Some(host) => format!("{scheme}://{host}{prefix}"),
-            None => {
-                let local = SocketAddr::new(self.local.ip().to_canonical(), self.local.port());
-                format!("{scheme}://{local}{prefix}")
-            }
+            None => match self.local {
+                Some(local) => format!("{scheme}://{}{prefix}", SocketAddr::new(local.ip().to_canonical(), local.port())),
+                None => format!("{scheme}://localhost{prefix}"),
+            },
         }
     }
 

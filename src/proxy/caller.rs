@@ -8,8 +8,8 @@ use super::headers::REQUEST_ID;
 use crate::server::Ends;
 
 /// The part of a connection's ends that says how we were addressed.
-pub(super) fn both(ends: Ends) -> address::Ends {
-    address::Ends { peer: ends.peer, local: ends.local, listener: ends.listener }
+pub(super) fn both(ends: &Ends) -> address::Ends {
+    address::Ends { peer: ends.peer, local: ends.local, tls: ends.tls, listener: ends.listener }
 }
 
 /// The caller's own `X-Request-Id` when it is short and plain, else a new one.
@@ -30,9 +30,10 @@ pub(super) fn request_id(headers: &HeaderMap) -> HeaderValue {
 }
 
 /// `X-Forwarded-For`, `-Proto` and `-Host` of our own.
-pub(super) fn forwarded(parts: &Parts, ends: Ends) -> Vec<(HeaderName, HeaderValue)> {
-    let mut lines = vec![(HeaderName::from_static("x-forwarded-proto"), HeaderValue::from_static("http"))];
-    if let Ok(peer) = HeaderValue::from_str(&ends.peer.ip().to_canonical().to_string()) {
+pub(super) fn forwarded(parts: &Parts, ends: &Ends) -> Vec<(HeaderName, HeaderValue)> {
+    let proto = if ends.tls { "https" } else { "http" };
+    let mut lines = vec![(HeaderName::from_static("x-forwarded-proto"), HeaderValue::from_static(proto))];
+    if let Some(peer) = ends.peer.and_then(|peer| HeaderValue::from_str(&peer.ip().to_canonical().to_string()).ok()) {
         lines.push((HeaderName::from_static("x-forwarded-for"), peer));
     }
     let authority = parts.uri.authority().and_then(|authority| HeaderValue::from_str(authority.as_str()).ok());

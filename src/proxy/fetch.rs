@@ -1,5 +1,6 @@
 //! A request's way to SuperOffice and back, however often it takes: with a ticket, in its turn, to where the tenant lives.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use http::header::{CONNECTION, UPGRADE};
@@ -48,7 +49,7 @@ impl Proxy {
         standing: &mut Arc<Standing>,
         mut sent: Moment,
         body: Inbound,
-        ends: Ends,
+        ends: &Ends,
         record: &mut AccessRecord,
         turn: &mut Option<Permit>,
     ) -> Result<Response<Payload>, ProxyError> {
@@ -302,8 +303,8 @@ async fn queued(turn: Turn, record: &mut AccessRecord) -> Result<Permit, ProxyEr
 }
 
 /// Who takes turns with others.
-fn caller_of(ends: Ends) -> Caller {
-    Caller::Peer(ends.peer.ip().to_canonical())
+fn caller_of(ends: &Ends) -> Caller {
+    Caller::Peer(ends.peer.map_or(IpAddr::from([127, 0, 0, 1]), |peer| peer.ip().to_canonical()))
 }
 
 /// Where the tenant is, if it runs.

@@ -73,11 +73,12 @@ pub(super) async fn serve<H: Handler>(stream: TcpStream, ends: Ends, protocols: 
     .await;
     let mut socket = Socket::new(stream, vitals.clone());
     let Some(http2) = speaks_http2(&mut socket, &vitals).await else { return };
+    let crowded = ends.crowded;
     let service = answering(handler, ends, vitals.clone());
     if http2 {
-        multiplexed(socket, &protocols, &vitals, service, ends.crowded).await;
+        multiplexed(socket, &protocols, &vitals, service, crowded).await;
     } else {
-        sequential(socket, &protocols, &vitals, service, ends.crowded).await;
+        sequential(socket, &protocols, &vitals, service, crowded).await;
     }
 }
 
@@ -289,7 +290,7 @@ fn answering<H: Handler>(
     vitals: Arc<Vitals>,
 ) -> impl Service<Request<Incoming>, Response = Response<Outbound<H::Body>>, Error = Infallible, Future: Send> + Clone {
     Books(move |request: Request<Incoming>| {
-        let (handler, vitals) = (handler.clone(), vitals.clone());
+        let (handler, vitals, ends) = (handler.clone(), vitals.clone(), ends.clone());
         let ongoing = vitals.begin();
         let old = request.version() < Version::HTTP_11;
         vitals.close_delimited.store(old, Ordering::Relaxed);

@@ -44,9 +44,14 @@ impl HostGuard {
     }
 
     /// Looks at `Host`, at an absolute-form target's authority, at `Origin` and `Sec-Fetch-Site`. `local` is the address
-    /// that the connection was made to. A tenant's name may stand before `localhost` and the further hosts, with a dot
+    /// that the connection was made to, if it has one. A tenant's name may stand before `localhost` and the further hosts, with a dot
     /// between: which one it was. No other sub-domain is ours.
-    pub fn check<'r>(&self, parts: &'r Parts, local: IpAddr, is_tenant: impl Fn(&str) -> bool) -> Result<Option<&'r str>, Forbidden> {
+    pub fn check<'r>(
+        &self,
+        parts: &'r Parts,
+        local: Option<IpAddr>,
+        is_tenant: impl Fn(&str) -> bool,
+    ) -> Result<Option<&'r str>, Forbidden> {
         if parts.headers.contains_key(ORIGIN) || by_a_page(&parts.headers) {
             return Err(Forbidden::Browser);
         }
@@ -69,9 +74,9 @@ impl HostGuard {
         }
     }
 
-    fn name<'h>(&self, host: &'h str, local: IpAddr, is_tenant: impl Fn(&str) -> bool) -> Option<Name<'h>> {
+    fn name<'h>(&self, host: &'h str, local: Option<IpAddr>, is_tenant: impl Fn(&str) -> bool) -> Option<Name<'h>> {
         let host = bare(host);
-        if is_loopback_host(host) || host.parse::<IpAddr>().is_ok_and(|ip| ip == local.to_canonical()) {
+        if is_loopback_host(host) || host.parse::<IpAddr>().is_ok_and(|ip| local.is_some_and(|local| ip == local.to_canonical())) {
             return Some(Name::Ours);
         }
         let listed = |host: &str| self.names.iter().any(|name| name.eq_ignore_ascii_case(host));
@@ -121,7 +126,7 @@ mod tests {
         let guard = HostGuard::new(&["soproxy".to_owned(), "Crm.Example".to_owned()]);
         let parts = request.body(()).unwrap().into_parts().0;
         let is_tenant = |name: &str| ["cust1", "cust2"].iter().any(|tenant| tenant.eq_ignore_ascii_case(name));
-        guard.check(&parts, "10.1.2.3".parse().unwrap(), is_tenant).map(|tenant| tenant.map(str::to_owned))
+        guard.check(&parts, "10.1.2.3".parse().ok(), is_tenant).map(|tenant| tenant.map(str::to_owned))
     }
 
     #[test]

@@ -15,6 +15,7 @@ struct Called {
     peer: &'static str,
     local: &'static str,
     way: Way<'static>,
+    tls: bool,
 }
 
 impl Called {
@@ -27,6 +28,7 @@ impl Called {
             peer: "10.0.0.7:5000",
             local: LOCAL,
             way: Way::Path("cust12345"),
+            tls: false,
         }
     }
 
@@ -36,7 +38,7 @@ impl Called {
             request = request.header(*name, value);
         }
         let mut parts = request.body(()).unwrap().into_parts().0;
-        let ends = Ends { peer: self.peer.parse().unwrap(), local: self.local.parse().unwrap(), listener: 0 };
+        let ends = Ends { peer: self.peer.parse().ok(), local: self.local.parse().ok(), tls: self.tls, listener: 0 };
         let address = self.front.address(&parts, ends, "Cust12345", self.way);
         parts.headers.clear();
         read(&address)
@@ -59,6 +61,9 @@ fn it_is_the_origin_as_the_caller_wrote_it_and_the_segment_too() {
     let absolute = Called { uri: "http://LOCALHOST:8080/cust12345/api", ..Called::by(&[("host", "127.0.0.1:8080")]) };
     assert_eq!(absolute.ours(), "http://LOCALHOST:8080/cust12345");
     assert_eq!(Called::by(&[]).ours(), "http://127.0.0.1:8080/cust12345", "HTTP/1.0");
+    assert_eq!(Called { tls: true, ..Called::by(&[("host", "localhost:8443")]) }.ours(), "https://localhost:8443/cust12345");
+    assert_eq!(Called { tls: true, ..Called::by(&[]) }.ours(), "https://127.0.0.1:8080/cust12345");
+    assert_eq!(Called { local: "", ..Called::by(&[]) }.ours(), "http://localhost/cust12345", "a Unix socket");
     assert_eq!(Called { local: "[::ffff:10.0.0.1]:8080", ..Called::by(&[]) }.ours(), "http://10.0.0.1:8080/cust12345");
     assert_eq!(Called { local: "[fd00::1]:8080", ..Called::by(&[]) }.ours(), "http://[fd00::1]:8080/cust12345");
     for way in [Way::Listener, Way::Host, Way::Default] {
