@@ -107,8 +107,22 @@ const TENANTS: &str = "tenants";
 const CLIENTS: &str = "clients";
 /// Sections whose tables have names of their own.
 const NAMED: [&str; 2] = [TENANTS, CLIENTS];
-const SECTIONS: [&str; 14] =
-    ["superoffice", "application", TENANTS, "listen", LISTENERS, CLIENTS, "anonymous", "cors", "admin", "upstream", CACHE, "state", "renewal", "log"];
+const SECTIONS: [&str; 14] = [
+    "superoffice",
+    "application",
+    TENANTS,
+    "listen",
+    LISTENERS,
+    CLIENTS,
+    "anonymous",
+    "cors",
+    "admin",
+    "upstream",
+    CACHE,
+    "state",
+    "renewal",
+    "log",
+];
 
 /// What could be read, and all that could not. `Err` is a file that is no TOML at all.
 pub(super) fn read(text: &str, label: String, env: &BTreeMap<String, String>) -> Result<(Settings, Sources, Vec<Problem>), Problem> {

@@ -76,7 +76,9 @@ pub enum Stranger {
     #[error("the API key that was sent is not, or no longer, a client's")]
     WrongKey,
     /// It showed nothing that is a client's.
-    #[error("only known clients are served: send an API key (Authorization: Bearer, X-Api-Key, or the password of Basic), or use a certificate, user or group that is a client's")]
+    #[error(
+        "only known clients are served: send an API key (Authorization: Bearer, X-Api-Key, or the password of Basic), or use a certificate, user or group that is a client's"
+    )]
     NoClient,
 }
 

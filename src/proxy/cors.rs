@@ -84,7 +84,8 @@ mod tests {
         let page = |lines: &[_]| cors.page(&map(lines)).map(|origin| origin.to_str().unwrap().to_owned());
         assert_eq!(page(&[("origin", "https://app.example")]).as_deref(), Some("https://app.example"));
         assert_eq!(page(&[("origin", "http://localhost:3000")]).as_deref(), Some("http://localhost:3000"));
-        let others = ["https://app.example.evil", "http://app.example", "null", "", "https://app.example/", "https://app.example https://x"];
+        let others =
+            ["https://app.example.evil", "http://app.example", "null", "", "https://app.example/", "https://app.example https://x"];
         for other in others {
             assert_eq!(page(&[("origin", other)]), None, "{other}");
         }

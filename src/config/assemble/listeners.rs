@@ -5,7 +5,6 @@ use std::net::{IpAddr, SocketAddr};
 use super::Assembly;
 use crate::config::file::{Door, Field, ListenerSettings, Settings, StateSettings, TenantSettings, nearest};
 use crate::config::{Admin, BoundListener, Listen, State};
-use crate::superoffice::origin::BaseUrl;
 
 const ANYBODY: &str = "callers without a name are served here, so whoever reaches this address reads and writes the tenants' data";
 
@@ -97,7 +96,11 @@ impl Assembly<'_> {
         match allowed {
             Some(Some(true)) => self.warn(key, what, means),
             Some(Some(false)) => {
-                let named = if section == "listen" { " let only named clients in ([clients.NAME], no [anonymous], policy = \"enforce\")," } else { "" };
+                let named = if section == "listen" {
+                    " let only named clients in ([clients.NAME], no [anonymous], policy = \"enforce\"),"
+                } else {
+                    ""
+                };
                 let hint = format!(
                     "{means}. Use 127.0.0.1,{named} or, when something else keeps strangers away, set insecure_allow_anonymous = true in [{section}]"
                 );

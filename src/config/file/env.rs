@@ -128,7 +128,10 @@ mod tests {
 
     #[test]
     fn a_new_clients_name_is_in_small_letters() {
-        let env = BTreeMap::from(["SOPROXY_CLIENTS__ERP__KEYS", "SOPROXY_CLIENTS__CUST7__KEYS", "SOPROXY_CLIENTS__CI__RATE"].map(|name| (name.to_owned(), String::new())));
+        let env = BTreeMap::from(
+            ["SOPROXY_CLIENTS__ERP__KEYS", "SOPROXY_CLIENTS__CUST7__KEYS", "SOPROXY_CLIENTS__CI__RATE"]
+                .map(|name| (name.to_owned(), String::new())),
+        );
         let found = variables(&env, [Vec::new(), vec!["Ci".to_owned()]]);
         let paths: Vec<String> = found.iter().map(|variable| variable.path.join(".")).collect();
         assert_eq!(paths, ["clients.Ci.rate", "clients.cust7.keys", "clients.erp.keys"]);

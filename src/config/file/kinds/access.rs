@@ -5,6 +5,7 @@ use http::Uri;
 
 use super::{Read, Wrong, list, quoted};
 use crate::proxy::clients::{BadKeyHash, KeyHash};
+use crate::proxy::policy::{Rule, RuleError};
 
 /// Hashes of API keys: one, or two while one replaces the other. Messages repeat none: it might be the key itself.
 pub fn key_hashes(value: &Value) -> Read<Vec<KeyHash>> {
@@ -44,6 +45,19 @@ pub fn certificate_names(value: &Value) -> Read<Vec<String>> {
     })(value)
 }
 
+/// Rules of what may be done.
+pub fn rules(value: &Value) -> Read<Vec<Rule>> {
+    const HINT: &str = "write a list of methods with paths behind the tenant, such as [\"GET /api/v1/**\", \"POST /api/v1/Agents/*/Get*\"]";
+    let rule = |text: &str| text.parse().map_err(|error: RuleError| Wrong::new(format!("{} {}", quoted(text), error.what), error.hint));
+    match value {
+        // Not what `list` takes: methods are separated by commas.
+        Value::String(_, text) if text.trim().is_empty() => Ok(Vec::new()),
+        Value::String(_, text) => text.split(';').map(|text| rule(text.trim())).collect(),
+        Value::Array(..) => list(rule)(value),
+        _ => Err(Wrong::kind(value, "a list of rules", HINT)),
+    }
+}
+
 /// Numbers of users or groups.
 pub fn ids(value: &Value) -> Read<Vec<u32>> {
     const HINT: &str = "write numbers, such as [1000]; `id -u NAME` tells a user's, `id -g NAME` that of its group";
@@ -62,7 +76,8 @@ pub fn ids(value: &Value) -> Read<Vec<u32>> {
 
 /// Origins of web pages, as browsers write them: RFC 6454 §6.2.
 pub fn origins(value: &Value) -> Read<Vec<String>> {
-    const HINT: &str = "write scheme, host and port if it is not the usual one, such as \"https://app.example.com\" or \"http://localhost:3000\"";
+    const HINT: &str =
+        "write scheme, host and port if it is not the usual one, such as \"https://app.example.com\" or \"http://localhost:3000\"";
     list(|text| {
         let wrong = |what: &str| Wrong::new(format!("{} {what}", quoted(text)), HINT);
         if text == "*" {
