@@ -4,6 +4,7 @@ mod connection;
 mod crew;
 pub mod guard;
 mod inbound;
+mod neighbour;
 mod socket;
 mod stream;
 mod tunnel;
