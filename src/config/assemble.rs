@@ -3,6 +3,7 @@
 
 mod credentials;
 mod listeners;
+mod outbound;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -43,6 +44,7 @@ pub(super) fn assemble(
     assembly.overlaps(&settings);
     let hosts = assembly.upstream_hosts(&settings);
     let tenants = assembly.tenants(&settings, hosts.as_ref());
+    let outbound = assembly.outbound(&settings.outbound);
     let cache = assembly.cache(&settings.cache);
     let superoffice = assembly.superoffice(&settings.superoffice, hosts);
     if public && assembly.literals {
@@ -56,6 +58,7 @@ pub(super) fn assemble(
             listeners: listeners?,
             admin: admin?,
             upstream: settings.upstream?,
+            outbound: outbound?,
             cache: cache?,
             renewal: settings.renewal?,
             state: state?,

@@ -4,6 +4,7 @@
 mod env;
 mod kinds;
 mod lists;
+mod outbound;
 mod reader;
 mod settings;
 mod source;
@@ -23,6 +24,7 @@ use super::Problem;
 
 pub(super) use self::env::any as any_variable;
 pub(super) use self::lists::{CacheSettings, ListenerSettings, is_list};
+pub(super) use self::outbound::{Choice, OutboundSettings, PROXY_FORM};
 pub(super) use self::reader::nearest;
 pub(super) use self::settings::{
     BoundsSettings, Credentials, Door, Field, LoginSettings, Settings, StateSettings, SuperOfficeSettings, TenantSettings,
@@ -63,6 +65,8 @@ insecure_allow_anonymous = false
 
 [upstream]
 http2 = "auto"
+proxy = "env"
+pins = []
 connect_timeout = "10s"
 tls_timeout = "10s"
 response_timeout = "2m"

@@ -7,6 +7,7 @@ use std::time::Duration;
 use figment::value::Value;
 
 use super::lists::{CacheSettings, ListenerSettings};
+use super::outbound::{OutboundSettings, outbound};
 use super::reader::{Reader, Table};
 use super::source::Sources;
 use super::{kinds, lists};
@@ -66,6 +67,8 @@ pub struct Settings {
     pub admin: Door<Option<Vec<SocketAddr>>>,
     /// `[upstream]`, the part a tenant may override.
     pub bounds: BoundsSettings,
+    /// `[upstream]`, the way out.
+    pub outbound: OutboundSettings,
     /// `[upstream]`, the rest.
     pub upstream: Option<Upstream>,
     /// `[[cache]]`
@@ -197,6 +200,7 @@ pub fn read_all<'v>(sources: &'v Sources, reader: &mut Reader<'v>) -> Settings {
     table.finish();
     let mut table = reader.section("upstream");
     let upstream = upstream(&mut table);
+    let outbound = outbound(&mut table);
     let bounds = bounds(&mut table);
     table.finish();
     Settings {
@@ -208,6 +212,7 @@ pub fn read_all<'v>(sources: &'v Sources, reader: &mut Reader<'v>) -> Settings {
         listeners: lists::listeners(sources, reader),
         admin: admin(reader.section("admin")),
         bounds,
+        outbound,
         upstream,
         cache: lists::cache(sources, reader),
         state: state(reader.section("state")),
