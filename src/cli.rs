@@ -3,6 +3,7 @@
 mod check;
 mod healthcheck;
 mod man;
+mod policy;
 mod sandbox;
 mod ticket;
 
@@ -56,6 +57,9 @@ enum Command {
     },
     /// Ask a running proxy whether it is live; exit code 0 when it is
     Healthcheck(healthcheck::Args),
+    /// Rules of what callers may do
+    #[command(subcommand)]
+    Policy(policy::Command),
     /// Print a completion script
     Completions {
         /// The shell
@@ -122,6 +126,7 @@ pub async fn run(cli: Cli) -> Result<ExitCode, CliError> {
         Command::Ticket(args) => ticket::run(&Config::load(&file)?, args).await,
         Command::Sign { tenant } => ticket::sign(&Config::load(&file)?, &tenant),
         Command::Healthcheck(args) => healthcheck::run(&file, args).await,
+        Command::Policy(command) => policy::run(command),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "soproxy", &mut script);
