@@ -13,8 +13,7 @@ use super::reader::nearest;
 use super::units;
 use crate::config::secret::SecretRef;
 use crate::proxy::address::Network;
-use crate::proxy::cache;
-use crate::proxy::policy::{Rule, RuleError};
+use crate::proxy::cache::Rule;
 use crate::proxy::soap::TicketFaults;
 use crate::superoffice::origin::{BaseUrl, UpstreamHosts};
 
@@ -261,29 +260,12 @@ pub fn segments(value: &Value) -> Read<Vec<String>> {
 /// Patterns of paths that are cached, at least one.
 pub fn patterns(value: &Value) -> Read<Vec<String>> {
     const HINT: &str = "write paths behind the tenant, such as [\"/api/v1/List/*\"]";
-    let pattern = |text: &str| match cache::Rule::new(text, TEN_YEARS) {
+    let pattern = |text: &str| match Rule::new(text, TEN_YEARS) {
         Ok(_) => Ok(text.to_owned()),
         Err(error) => Err(Wrong::new(format!("{} is no pattern of paths", quoted(text)), error.to_string())),
     };
     let found = list(pattern)(value)?;
     if found.is_empty() { Err(Wrong::new("names no path", HINT)) } else { Ok(found) }
-}
-
-/// Rules of what a caller may do; there may be none. In one string they are told apart by their paths: methods have commas, too.
-pub fn rules(value: &Value) -> Read<Vec<Rule>> {
-    const HINT: &str = "write a list such as [\"GET /api/v1/**\", \"POST /api/v1/Agents/*/Get*\"], or [] for none";
-    let rule = |text: &str| text.parse().map_err(|error: RuleError| Wrong::new(format!("{}: {}", quoted(text), error.what), error.hint));
-    let Value::String(_, text) = value else {
-        return list(rule)(value).map_err(|wrong| if wrong.what.starts_with("must be") { Wrong::new(wrong.what, HINT) } else { wrong });
-    };
-    let mut texts: Vec<String> = Vec::new();
-    for part in text.split(',') {
-        match texts.last_mut() {
-            Some(methods) if !methods.contains('/') => *methods = format!("{methods},{part}"),
-            _ => texts.push(part.to_owned()),
-        }
-    }
-    texts.iter().map(|text| text.trim()).filter(|text| !text.is_empty()).map(rule).collect()
 }
 
 /// Types of exceptions, as .NET names them; there may be none.

@@ -47,12 +47,12 @@ impl Record {
         let (path, mut rest) = rest.split_once(' ').unwrap_or((rest, ""));
         let mut fields = Vec::new();
         while let Some((name, value)) = rest.trim_start().split_once('=') {
-            let end = match value.strip_prefix('"') {
-                Some(quoted) => end_of_quoted(quoted)? + 2,
-                None => value.find(' ').unwrap_or(value.len()),
+            let (value, behind) = match value.strip_prefix('"') {
+                Some(quoted) => quoted.split_at(end_of_quoted(quoted)?),
+                None => value.split_at(value.find(' ').unwrap_or(value.len())),
             };
-            let (value, behind) = value.split_at(end);
-            fields.push((name, unescaped(value.trim_matches('"'))?));
+            fields.push((name, unescaped(value)?));
+            let behind = behind.strip_prefix('"').unwrap_or(behind);
             rest = behind;
         }
         let field = |name: &str| fields.iter().find(|(other, _)| *other == name).map(|(_, value)| value.clone());
