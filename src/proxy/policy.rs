@@ -6,6 +6,7 @@
 pub mod learn;
 mod method;
 pub mod normal;
+mod questions;
 mod rule;
 
 use http::{HeaderMap, Method};
