@@ -234,9 +234,23 @@ mod tests {
 
     #[test]
     fn what_is_no_entry() {
-        for bad in
-            ["", ".", "*.", "**", "a*b", "a..b", "https://a.example", "a.example/x", "a b", "a:b", "a:0", "a:99999", "[a]", "[::1", "10.0.0.0/33"]
-        {
+        for bad in [
+            "",
+            ".",
+            "*.",
+            "**",
+            "a*b",
+            "a..b",
+            "https://a.example",
+            "a.example/x",
+            "a b",
+            "a:b",
+            "a:0",
+            "a:99999",
+            "[a]",
+            "[::1",
+            "10.0.0.0/33",
+        ] {
             assert_eq!(bad.parse::<Exempt>(), Err(InvalidExempt), "{bad:?}");
         }
     }

@@ -135,6 +135,8 @@ fn any_path() -> impl Strategy<Value = String> {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
     /// With everything that was seen, whatever was made of it; and it can be read as TOML.
     #[test]
     fn every_record_is_allowed_by_what_is_proposed(
