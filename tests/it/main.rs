@@ -11,6 +11,7 @@ mod citizen;
 mod cli;
 mod clock;
 mod cut;
+mod doors;
 mod early;
 mod errors;
 mod exchange;
