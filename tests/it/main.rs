@@ -18,6 +18,7 @@ mod exchange;
 mod expect;
 mod forwarding;
 mod framing;
+mod fuzz;
 mod guard;
 mod h2;
 mod halfclose;
