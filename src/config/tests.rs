@@ -3,6 +3,7 @@
 mod example;
 mod good;
 mod lists;
+mod outbound;
 mod problems;
 
 use std::path::Path;

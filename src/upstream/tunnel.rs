@@ -90,7 +90,8 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let fail = |error: &dyn std::fmt::Display| NoTunnel::Socks(error.to_string());
-    let to = Uri::builder().scheme("https").authority(format!("{host}:{port}")).path_and_query("/").build().map_err(|error| fail(&error))?;
+    let to =
+        Uri::builder().scheme("https").authority(format!("{host}:{port}")).path_and_query("/").build().map_err(|error| fail(&error))?;
     // Where the proxy is matters no more: the connection to it is there.
     let mut socks = SocksV5::new(Uri::from_static("/"), Connected(Some(TokioIo::new(stream))));
     if let Some(Login { user, password }) = proxy.login() {

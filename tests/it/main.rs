@@ -29,6 +29,7 @@ mod login;
 mod logs;
 mod memory;
 mod moving;
+mod outbound;
 mod peer;
 mod pool;
 mod scale;
