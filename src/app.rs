@@ -24,6 +24,8 @@ use crate::log::AccessLog;
 use crate::metrics::Metrics;
 use crate::proxy::address::{Door, Front};
 use crate::proxy::cache::{self, Cache};
+use crate::proxy::clients::Clients;
+use crate::proxy::cors::Cors;
 use crate::proxy::error::ProxyError;
 use crate::proxy::governor::Governor;
 use crate::proxy::route::Routes;
@@ -326,7 +328,7 @@ impl Wired {
     }
 
     fn snapshot(&self, common: Common, doors: &Arc<[Door]>) -> Proxy {
-        let listen = &self.config.listen;
+        let (listen, access) = (&self.config.listen, &self.config.access);
         let front = Front {
             doors: doors.clone(),
             hosts: listen.hosts.clone(),
@@ -339,6 +341,8 @@ impl Wired {
             rewrite_links: self.config.upstream.rewrite_links,
             upstream_hosts: self.config.superoffice.upstream_hosts.clone(),
             guard: HostGuard::new(&listen.hosts),
+            clients: Arc::new(Clients::new(&access.clients, access.anonymous.as_ref(), access.report)),
+            cors: Cors::new(&access.origins),
             front,
             max_uri: self.config.listen.max_uri,
             max_body: self.config.listen.max_body,

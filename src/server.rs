@@ -4,7 +4,9 @@ mod connection;
 mod crew;
 pub mod guard;
 mod inbound;
+mod neighbour;
 mod socket;
+mod stream;
 mod tunnel;
 mod vitals;
 
@@ -23,6 +25,7 @@ use tokio_util::task::TaskTracker;
 use self::connection::Protocols;
 pub use self::crew::Crew;
 pub use self::inbound::Inbound;
+use self::stream::{Plain, Stream};
 pub use self::tunnel::Tunnel;
 use self::vitals::{Order, PARK, Registry, Vitals};
 use crate::alarm::Alarms;
@@ -190,7 +193,7 @@ fn admit(stream: TcpStream, peer: SocketAddr, listener: usize, shared: &Arc<Shar
     let Some(crew) = &shared.crew else {
         tokio::spawn(async move {
             let _place = place;
-            connection::serve(stream, ends, protocols, vitals, handler).await;
+            connection::serve(Stream::Plain(Plain::Tcp(stream)), ends, protocols, vitals, handler).await;
         });
         return;
     };
@@ -200,7 +203,7 @@ fn admit(stream: TcpStream, peer: SocketAddr, listener: usize, shared: &Arc<Shar
         let Ok(stream) = TcpStream::from_std(stream) else { return };
         tokio::spawn(async move {
             let _held = (place, load);
-            connection::serve(stream, ends, protocols, vitals, handler).await;
+            connection::serve(Stream::Plain(Plain::Tcp(stream)), ends, protocols, vitals, handler).await;
         });
     });
 }

@@ -1,6 +1,7 @@
 //! From settings to [`Config`]: reads the secrets and files they refer to, fills in for each tenant what it takes from
 //! `[superoffice]`, `[application]` and `[upstream]`, and judges what settings mean together.
 
+mod clients;
 mod credentials;
 mod listeners;
 mod outbound;
@@ -39,6 +40,7 @@ pub(super) fn assemble(
     let mut assembly = Assembly::new(sources, secrets, problems);
     let listen = assembly.listen(&settings);
     let listeners = assembly.listeners(&settings);
+    let access = assembly.access(&settings);
     let state = assembly.state(&settings.state);
     let admin = assembly.admin(&settings.admin);
     assembly.overlaps(&settings);
@@ -56,6 +58,7 @@ pub(super) fn assemble(
             file: file.to_owned(),
             listen: listen?,
             listeners: listeners?,
+            access: access?,
             admin: admin?,
             upstream: settings.upstream?,
             outbound: outbound?,

@@ -1,6 +1,7 @@
 //! Reads `proxy.toml` and the environment into `Settings`: figment merges defaults, file and variables; then every value
 //! is read by its kind and every mistake is collected. What settings mean together is not judged here.
 
+mod clients;
 mod env;
 mod kinds;
 mod lists;
@@ -22,6 +23,7 @@ use self::reader::Reader;
 use self::settings::read_all;
 use super::Problem;
 
+pub(super) use self::clients::{ClientSettings, TermsSettings};
 pub(super) use self::env::any as any_variable;
 pub(super) use self::lists::{CacheSettings, ListenerSettings, is_list};
 pub(super) use self::outbound::{Choice, OutboundSettings, PROXY_FORM};
@@ -57,6 +59,10 @@ max_connections = 10000
 max_requests = 10000
 grace = "30s"
 workers = "auto"
+policy = "enforce"
+
+[cors]
+origins = []
 
 [admin]
 address = "127.0.0.1:8081"
@@ -102,8 +108,25 @@ format = "text"
 "#;
 
 const TENANTS: &str = "tenants";
-const SECTIONS: [&str; 11] =
-    ["superoffice", "application", TENANTS, "listen", LISTENERS, "admin", "upstream", CACHE, "state", "renewal", "log"];
+const CLIENTS: &str = "clients";
+/// Sections whose tables have names of their own.
+const NAMED: [&str; 2] = [TENANTS, CLIENTS];
+const SECTIONS: [&str; 14] = [
+    "superoffice",
+    "application",
+    TENANTS,
+    "listen",
+    LISTENERS,
+    CLIENTS,
+    "anonymous",
+    "cors",
+    "admin",
+    "upstream",
+    CACHE,
+    "state",
+    "renewal",
+    "log",
+];
 
 /// What could be read, and all that could not. `Err` is a file that is no TOML at all.
 pub(super) fn read(text: &str, label: String, env: &BTreeMap<String, String>) -> Result<(Settings, Sources, Vec<Problem>), Problem> {
@@ -114,8 +137,8 @@ pub(super) fn read(text: &str, label: String, env: &BTreeMap<String, String>) ->
         let what = format!("is not valid TOML: {}", error.message().trim().replace('\n', "; "));
         Problem { key: String::new(), source: place, what, hint: "strings stand in quotes; see proxy.toml.example".to_owned() }
     })?;
-    let names = file.get(TENANTS).and_then(Value::as_dict).into_iter().flat_map(Dict::keys);
-    let variables = env::variables(env, names);
+    let names = |section: &str| file.get(section).and_then(Value::as_dict).into_iter().flat_map(Dict::keys).cloned().collect();
+    let variables = env::variables(env, NAMED.map(names));
     for variable in &variables {
         remove(&mut file, variable.setting());
     }
@@ -189,9 +212,9 @@ impl Provider for File {
     }
 }
 
-/// All keys of `proxy.toml`, `tenants.NAME` for any tenant, each with its default as TOML; without a default, empty.
+/// All keys of `proxy.toml`, `NAME` for that of any tenant or client, each with its default as TOML; without a default, empty.
 pub fn known_keys() -> Vec<(String, String)> {
-    let figment = Figment::from(Toml::string(DEFAULTS)).merge(Toml::string("[tenants.NAME]\n[[listeners]]\n[[cache]]"));
+    let figment = Figment::from(Toml::string(DEFAULTS)).merge(Toml::string("[tenants.NAME]\n[clients.NAME]\n[[listeners]]\n[[cache]]"));
     let sources = Sources::new(String::new(), "", figment, Dict::new());
     let mut reader = Reader::new(&sources);
     read_all(&sources, &mut reader);

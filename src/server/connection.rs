@@ -16,11 +16,11 @@ use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::Service;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, ReadBuf};
 
 use super::inbound::{Inbound, Outbound};
 use super::socket::Socket;
+use super::stream::Stream;
 use super::tunnel::carry;
 use super::vitals::{Order, Phase, Vitals};
 use super::{Ends, Handler, Limits, TunnelTo};
@@ -65,7 +65,7 @@ impl Protocols {
 }
 
 /// Serves a connection to its end. With `crowded`, one request and no more.
-pub(super) async fn serve<H: Handler>(stream: TcpStream, ends: Ends, protocols: Protocols, vitals: Arc<Vitals>, handler: H) {
+pub(super) async fn serve<H: Handler>(stream: Stream, ends: Ends, protocols: Protocols, vitals: Arc<Vitals>, handler: H) {
     std::future::poll_fn(|cx| {
         vitals.alarm.wakes(cx.waker());
         Poll::Ready(())
@@ -174,16 +174,16 @@ where
                 } else {
                     socket.unread(read_buf);
                 }
-                if !rested(&socket, vitals).await {
-                    return;
+                if !rested(&mut socket, vitals).await {
+                    return Box::pin(socket.into_stream().close(LINGER)).await;
                 }
             }
             // On the heap: most connections never come here at the same time.
             End::Closed(ended) => return Box::pin(close(socket, read_buf, ended, vitals)).await,
             End::HeadTimeout => {
-                let stream = socket.into_stream();
+                let mut stream = socket.into_stream();
                 // If it cannot be said at once, it is not said.
-                let _ = stream.try_write(TIMEOUT);
+                stream.try_write(TIMEOUT);
                 return Box::pin(linger(stream, vitals)).await;
             }
             End::Dropped => return,
@@ -192,7 +192,7 @@ where
 }
 
 /// Waits for the next request without any buffer. `false`: there will be none.
-async fn rested(socket: &Socket, vitals: &Arc<Vitals>) -> bool {
+async fn rested(socket: &mut Socket, vitals: &Arc<Vitals>) -> bool {
     vitals.alarm.set(vitals.limits.idle);
     std::future::poll_fn(|cx| {
         if vitals.order() != Order::None || vitals.alarm.rang() {
@@ -212,7 +212,7 @@ async fn close(socket: Socket, unread: Bytes, ended: hyper::Result<()>, vitals: 
         (Err(error), _) if vitals.close_delimited.load(Ordering::Relaxed) && !error.is_parse() => {
             // Only a reset tells an HTTP/1.0 caller that the answer was not whole.
             tracing::debug!("connection ended: {}", crate::body::chain(&error));
-            let _ = socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO));
+            stream.reset();
         }
         (ended, _) => {
             if let Err(error) = &ended {
@@ -220,24 +220,21 @@ async fn close(socket: Socket, unread: Bytes, ended: hyper::Result<()>, vitals: 
             }
             if vitals.unread.load(Ordering::Relaxed) || ended.is_err_and(|error| error.is_parse()) {
                 linger(stream, vitals).await;
+            } else {
+                stream.close(LINGER).await;
             }
         }
     }
 }
 
 /// Says that nothing more will come, and takes what still comes for a while.
-async fn linger(mut stream: TcpStream, vitals: &Arc<Vitals>) {
-    if stream.shutdown().await.is_err() {
-        return;
-    }
-    let mut rest = [0_u8; 4096];
-    let reading = async { while stream.read(&mut rest).await.is_ok_and(|count| count > 0) {} };
+async fn linger(mut stream: Stream, vitals: &Arc<Vitals>) {
     let aborted = std::future::poll_fn(|cx| {
         vitals.alarm.wakes(cx.waker());
         if vitals.order() == Order::Abort { Poll::Ready(()) } else { Poll::Pending }
     });
     tokio::select! {
-        _ = tokio::time::timeout(LINGER, reading) => {}
+        _ = tokio::time::timeout(LINGER, stream.drain()) => {}
         () = aborted => {}
     }
 }

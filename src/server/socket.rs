@@ -1,10 +1,10 @@
-//! The TCP side of a caller's connection: it tells what it sees, and knows a half-close from a caller that is gone.
+//! What hyper reads from and writes to: it tells what it sees, and knows a half-close from a caller that is gone.
 //!
 //! A FIN means that the caller sends nothing more; it may well wait for its answer, so hyper is told to go on. A reset means
 //! that nobody is there. hyper does not look at the socket while a request is being answered, so this does.
 
 use std::cell::Cell;
-use std::io::{IoSlice, Result};
+use std::io::{ErrorKind, IoSlice, Result};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -12,8 +12,8 @@ use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 
+use super::stream::Stream;
 use super::vitals::Vitals;
 
 /// A head and a small body go out as one piece: to copy them costs less than to tell the kernel of two.
@@ -27,7 +27,7 @@ thread_local! {
 /// The connection.
 #[derive(Debug)]
 pub struct Socket {
-    stream: TcpStream,
+    stream: Stream,
     /// What was read before hyper got to it.
     early: Bytes,
     vitals: Arc<Vitals>,
@@ -40,7 +40,7 @@ pub struct Socket {
 
 impl Socket {
     /// Wraps an accepted connection.
-    pub fn new(stream: TcpStream, vitals: Arc<Vitals>) -> Socket {
+    pub fn new(stream: Stream, vitals: Arc<Vitals>) -> Socket {
         Socket { stream, early: Bytes::new(), vitals, hyper_reads: false, seen: false, blocked: false }
     }
 
@@ -50,17 +50,28 @@ impl Socket {
     }
 
     /// Ready when there is something to read, or nothing will come any more.
-    pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.early.is_empty() { self.stream.poll_read_ready(cx).map(drop) } else { Poll::Ready(()) }
+    pub fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if !self.early.is_empty() {
+            return Poll::Ready(());
+        }
+        if !self.stream.is_tls() {
+            return self.stream.poll_kernel(cx).map(drop);
+        }
+        // Only TLS itself knows whether what came is a byte for us, or its own business.
+        let mut first = [0_u8; 1];
+        let mut buffer = ReadBuf::new(&mut first);
+        let read = Pin::new(&mut self.stream).poll_read(cx, &mut buffer);
+        self.early = Bytes::copy_from_slice(buffer.filled());
+        read.map(drop)
     }
 
     /// The bare stream.
-    pub fn into_stream(self) -> TcpStream {
+    pub fn into_stream(self) -> Stream {
         self.stream
     }
 
     fn look_for_reset(&mut self, cx: &mut Context<'_>) -> Result<()> {
-        if self.hyper_reads || self.seen || self.stream.poll_read_ready(cx).is_pending() {
+        if self.hyper_reads || self.seen || self.stream.poll_kernel(cx).is_pending() {
             return Ok(());
         }
         self.seen = true;
@@ -95,7 +106,11 @@ impl AsyncRead for Socket {
         let before = buffer.filled().len();
         let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
         self.hyper_reads = read.is_pending();
-        let read = ready!(read);
+        let mut read = ready!(read);
+        // TLS without a farewell: what is missing is seen by HTTP's own framing.
+        if read.as_ref().is_err_and(|error| error.kind() == ErrorKind::UnexpectedEof) {
+            read = Ok(());
+        }
         if buffer.filled().len() > before {
             self.vitals.received();
         } else {
@@ -133,12 +148,19 @@ impl AsyncWrite for Socket {
 
     /// hyper calls this once it has nothing more to write, whenever it is polled.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        if self.stream.is_tls() {
+            let flushed = Pin::new(&mut self.stream).poll_flush(cx);
+            ready!(self.wrote(flushed))?;
+        }
         self.vitals.flushed.store(true, Ordering::Relaxed);
         Poll::Ready(self.look_for_reset(cx))
     }
 
-    /// The connection's task closes, when it knows how.
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<()>> {
+    /// The connection's task closes, when it knows how; but hyper keeps an HTTP/2 connection to itself.
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        if self.stream.is_tls() && self.vitals.multiplexed.load(Ordering::Relaxed) {
+            return Pin::new(&mut self.stream).poll_shutdown(cx);
+        }
         Poll::Ready(Ok(()))
     }
 }

@@ -5,7 +5,7 @@ use soproxy::sandbox::demo;
 use super::forwarder::{Forwarder, OK, Script};
 use super::{CHAIN, Online, server, vector};
 use crate::bench::{Bench, Setup};
-use crate::logs::Logs;
+use crate::logs::{Logs, Records};
 use crate::peer::Stage;
 use crate::wire::{self, Wire, request};
 
@@ -15,15 +15,16 @@ const INTERMEDIATE: &str = "sha256/pWssXrlWJ/x1uDsXg2rgqk9BGN8wwLD3bGEuzuKbYhI="
 const OTHER: &str = "sha256/UoZxGQpea8yyklZ/ETP6MvdAUNOXU1qh2pLNUV+Fh0o=";
 
 /// The web API is a stage behind TLS, the rest is the sandbox.
-async fn staged(settings: &[(&str, &str)]) -> (Bench, Stage) {
+async fn staged(settings: &[(&str, &str)]) -> (Bench, Stage, Records) {
     let stage = Stage::new().await;
     let mut setup = Setup::new().api_over_tls_at(stage.address).set("superoffice.ca_file", &vector("root.pem")).set("listen.workers", "1");
     for (key, value) in settings {
         setup = setup.set(key, value);
     }
+    let records = Records::of(&mut setup);
     let bench = setup.start().await;
     bench.generation(1).await;
-    (bench, stage)
+    (bench, stage, records)
 }
 
 /// One request whose connection upstream takes with `chain`: whether it was carried.
@@ -47,43 +48,38 @@ async fn carried(bench: &Bench, stage: &Stage, chain: &[&str]) -> bool {
 #[tokio::test]
 async fn a_pin_holds_for_the_server_and_for_those_who_vouch_for_it() {
     for pins in [SERVER, INTERMEDIATE, &format!("{OTHER},{SERVER}")] {
-        let (bench, stage) = staged(&[("upstream.pins", pins)]).await;
+        let (bench, stage, _) = staged(&[("upstream.pins", pins)]).await;
         assert!(carried(&bench, &stage, &CHAIN).await, "{pins}");
     }
 }
 
 #[tokio::test]
 async fn a_server_without_a_pinned_key_gets_no_request_and_the_log_tells_its_keys() {
-    let logs = Logs::capture();
-    let (bench, stage) = staged(&[("upstream.pins", OTHER)]).await;
+    let (bench, stage, records) = staged(&[("upstream.pins", OTHER)]).await;
     assert!(!carried(&bench, &stage, &CHAIN).await);
-    let text = logs.text();
-    assert!(
-        text.contains(&format!("TLS: the server is trusted, but none of its keys is pinned; it showed {SERVER}, {INTERMEDIATE}")),
-        "{text}"
-    );
+    let cause = format!("TLS: the server is trusted, but none of its keys is pinned; it showed {SERVER}, {INTERMEDIATE}");
+    let record = records.with(&cause).await;
+    assert!(record.contains(&cause), "{record}");
 }
 
 #[tokio::test]
 async fn a_certificate_that_is_only_sent_along_is_not_believed() {
     // Certificates are public: anybody can add the pinned one to a chain.
-    for (pins, chain) in
-        [(OTHER, ["server.pem", "intermediate.pem", "other.pem"]), (OTHER, ["server.pem", "other.pem", "intermediate.pem"])]
-    {
-        let (bench, stage) = staged(&[("upstream.pins", pins)]).await;
+    for chain in [["server.pem", "intermediate.pem", "other.pem"], ["server.pem", "other.pem", "intermediate.pem"]] {
+        let (bench, stage, _) = staged(&[("upstream.pins", OTHER)]).await;
         assert!(!carried(&bench, &stage, &chain).await, "{chain:?}");
     }
 }
 
 #[tokio::test]
 async fn a_pin_makes_nobody_trusted() {
-    let (bench, stage) = staged(&[("upstream.pins", SERVER), ("superoffice.ca_file", &vector("other.pem"))]).await;
+    let (bench, stage, _) = staged(&[("upstream.pins", SERVER), ("superoffice.ca_file", &vector("other.pem"))]).await;
     assert!(!carried(&bench, &stage, &CHAIN).await);
 }
 
 #[tokio::test]
 async fn pins_count_from_the_reload_on_also_for_sessions_and_connections_that_are_there() {
-    let (bench, stage) = staged(&[]).await;
+    let (bench, stage, _) = staged(&[]).await;
     let acceptor = server(&CHAIN, false);
     let mut wire = Wire::to(bench.proxy).await;
     wire.say(request("GET", "/v1/x", "")).await;
@@ -157,7 +153,7 @@ async fn who_asks_for_a_certificate_is_shown_the_configured_one() {
 async fn a_certificate_is_shown_as_it_is_and_its_key_is_not_logged() {
     let logs = Logs::capture();
     let settings = [("upstream.client_certificate", &*vector("client.pem")), ("upstream.client_key__file", &*vector("client.key"))];
-    let (bench, stage) = staged(&settings).await;
+    let (bench, stage, _) = staged(&settings).await;
     let mut wire = Wire::to(bench.proxy).await;
     wire.say(request("GET", "/v1/x", "")).await;
     let stream = server(&CHAIN, true).accept(stage.accept().await).await.unwrap();
