@@ -17,6 +17,7 @@ fn proxy_to(config: &Config, origin: &str) -> Option<String> {
 #[test]
 fn the_environment_names_a_proxy_as_for_other_programs() {
     // (variables, proxy, who says so)
+    #[allow(clippy::type_complexity)]
     let cases: &[(&[(&str, &str)], Option<&str>, &str)] = &[
         (&[], None, "the environment"),
         (&[("HTTP_PROXY", "http://p:1"), ("http_proxy", "http://p:2")], None, "the environment"),
