@@ -31,6 +31,7 @@ mod login;
 mod logs;
 mod memory;
 mod moving;
+mod outbound;
 mod peer;
 mod policy_learn;
 mod pool;
