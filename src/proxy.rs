@@ -14,6 +14,7 @@ pub mod governor;
 pub mod headers;
 mod homeward;
 pub mod links;
+mod malformed;
 pub mod route;
 pub mod soap;
 mod state;

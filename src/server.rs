@@ -2,6 +2,7 @@
 
 mod connection;
 mod crew;
+pub mod gate;
 pub mod guard;
 mod inbound;
 mod socket;
@@ -23,12 +24,13 @@ use tokio_util::task::TaskTracker;
 
 use self::connection::Protocols;
 pub use self::crew::Crew;
+use self::gate::Violation;
 pub use self::inbound::Inbound;
 use self::stream::{Plain, Stream};
 pub use self::tunnel::Tunnel;
 use self::vitals::{Order, PARK, Registry, Vitals};
 use crate::alarm::Alarms;
-use crate::body::BoxError;
+use crate::body::{Body, BoxError};
 use crate::peer::Proof;
 pub use crate::shutdown::Stop;
 
@@ -59,6 +61,11 @@ pub trait Handler: Clone + Send + Sync + 'static {
 
     /// One request to one answer; never fails. The request is boxed because it goes from hand to hand. An answer of 101 may carry a [`TunnelTo`] among its extensions.
     fn handle(&self, request: Box<Request<Inbound>>, ends: Ends) -> impl Future<Output = Response<Self::Body>> + Send;
+
+    /// What a request is answered that could be read in two ways, and therefore is not read at all; `None`: a bare status.
+    fn malformed(&self, _violation: Violation) -> Option<Response<Body>> {
+        None
+    }
 }
 
 /// What a connection may take.

@@ -51,6 +51,8 @@ pub struct Vitals {
     pub abandoned: AtomicBool,
     /// The caller sends nothing more.
     pub ended: AtomicBool,
+    /// hyper waits in vain for another request: the gate passes nothing more.
+    pub refused: AtomicBool,
     /// Nothing waits to be written.
     pub flushed: AtomicBool,
     /// What the connection becomes once hyper is done with it.
@@ -72,6 +74,7 @@ impl Vitals {
             unread: AtomicBool::new(false),
             abandoned: AtomicBool::new(false),
             ended: AtomicBool::new(false),
+            refused: AtomicBool::new(false),
             flushed: AtomicBool::new(true),
             tunnel: Mutex::default(),
             phase: AtomicU8::new(Phase::Head as u8),
