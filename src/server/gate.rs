@@ -7,6 +7,9 @@
 
 mod head;
 mod line;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;
 
 use http::StatusCode;
 use memchr::memchr;
