@@ -34,6 +34,9 @@ const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// the connection, and the reset would overtake the answer. RFC 9112 §9.6.
 const LINGER: Duration = Duration::from_secs(2);
 
+/// Requests that an HTTP/2 connection may have under way at once.
+const STREAMS: u32 = 200;
+
 /// A request that has begun to arrive may still come during a drain.
 const LAST_HEAD: Duration = Duration::from_secs(1);
 
@@ -61,6 +64,13 @@ impl Protocols {
         http2.timer(TokioTimer::new()).keep_alive_interval(Some(Duration::from_secs(60)));
         let list = u32::try_from(limits.max_header_size).unwrap_or(u32::MAX);
         http2.max_header_list_size(list).adaptive_window(true);
+        // At once; more are refused.
+        http2.max_concurrent_streams(STREAMS);
+        // Streams that the caller resets before they are looked at, that we reset because of an error of the caller's: more end the
+        // connection. So do, in h2 itself, too many CONTINUATION frames, and DATA frames that carry next to nothing.
+        http2.max_pending_accept_reset_streams(20).max_local_error_reset_streams(100);
+        // Of each stream: what waits for a caller that takes nothing.
+        http2.max_send_buf_size(64 << 10);
         Protocols { http1, http2 }
     }
 }
@@ -320,7 +330,17 @@ where
                 return Poll::Ready(());
             }
             let late = vitals.alarm.rang();
-            if vitals.order() == Order::Abort || (late && vitals.phase() == Phase::Busy) {
+            if vitals.order() == Order::Abort {
+                return Poll::Ready(());
+            }
+            if late && vitals.phase() == Phase::Busy {
+                if vitals.overdue() {
+                    return Poll::Ready(());
+                }
+                continue;
+            }
+            if vitals.is_abused() {
+                tracing::debug!("connection closed: most requests are given up");
                 return Poll::Ready(());
             }
             if !told && (late || vitals.order() == Order::Drain || (crowded && vitals.phase() == Phase::Busy)) {
@@ -370,7 +390,7 @@ fn answering<H: Handler>(
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
                 *response.version_mut() = Version::HTTP_10;
             }
-            Ok(response.map(|body| Outbound { body, _ongoing: ongoing }))
+            Ok(response.map(|body| Outbound::new(body, ongoing)))
         }
     })
 }
