@@ -1,5 +1,7 @@
 //! What a connection proves about who is at its other end, whatever its requests say.
 
+mod certificate;
+
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 

@@ -2,6 +2,7 @@
 //! `[superoffice]`, `[application]` and `[upstream]`, and judges what settings mean together.
 
 mod credentials;
+mod doors;
 mod listeners;
 
 use std::collections::{BTreeMap, BTreeSet};

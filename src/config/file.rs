@@ -1,6 +1,7 @@
 //! Reads `proxy.toml` and the environment into `Settings`: figment merges defaults, file and variables; then every value
 //! is read by its kind and every mistake is collected. What settings mean together is not judged here.
 
+mod doors;
 mod env;
 mod kinds;
 mod lists;
@@ -21,6 +22,7 @@ use self::reader::Reader;
 use self::settings::read_all;
 use super::Problem;
 
+pub(super) use self::doors::{DoorSettings, Owner, Places};
 pub(super) use self::env::any as any_variable;
 pub(super) use self::lists::{CacheSettings, ListenerSettings, is_list};
 pub(super) use self::reader::nearest;
@@ -44,6 +46,8 @@ address = ["127.0.0.1:8080", "[::1]:8080"]
 hosts = []
 insecure_allow_anonymous = false
 trusted_proxies = []
+require_client_certificate = false
+socket_mode = "0600"
 header_read_timeout = "30s"
 idle_timeout = "6m"
 body_timeout = "1m"

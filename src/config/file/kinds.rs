@@ -27,7 +27,8 @@ pub struct Wrong {
 }
 
 impl Wrong {
-    fn new(what: impl Into<String>, hint: impl Into<String>) -> Wrong {
+    /// Both as sentences.
+    pub fn new(what: impl Into<String>, hint: impl Into<String>) -> Wrong {
         Wrong { what: what.into(), hint: hint.into() }
     }
 
@@ -369,7 +370,7 @@ fn describe(value: &Value) -> &'static str {
 }
 
 /// The value in a message: in quotes, and not more of it than a person needs.
-fn quoted(text: &str) -> String {
+pub fn quoted(text: &str) -> String {
     match text.char_indices().nth(40) {
         Some((end, _)) => format!("{:?}…", &text[..end]),
         None => format!("{text:?}"),

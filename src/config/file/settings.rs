@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use figment::value::Value;
 
+use super::doors::{self, DoorSettings, Places};
 use super::lists::{CacheSettings, ListenerSettings};
 use super::reader::{Reader, Table};
 use super::source::Sources;
@@ -137,7 +138,9 @@ pub struct Door<A> {
 /// `[listen]`
 pub struct ListenSettings {
     /// The part that `[admin]` has too.
-    pub door: Door<Vec<SocketAddr>>,
+    pub door: Door<Places>,
+    /// What it is made of.
+    pub made: DoorSettings,
     /// `default_tenant`
     pub default_tenant: Field<String>,
     /// `public_url`
@@ -300,7 +303,8 @@ fn door<A>(table: &mut Table<'_, '_>, addresses: impl FnOnce(&Value) -> Result<A
 
 fn listen(mut table: Table<'_, '_>) -> ListenSettings {
     let settings = ListenSettings {
-        door: door(&mut table, kinds::addresses),
+        door: door(&mut table, doors::places),
+        made: doors::door(&mut table),
         default_tenant: table.read("default_tenant", kinds::text),
         public_url: table.read("public_url", kinds::public_url),
         trusted_proxies: table.need("trusted_proxies", kinds::networks),
