@@ -58,7 +58,8 @@ impl Protocols {
         // The limit for the head is ours: hyper's costs a timer per request.
         http1.timer(TokioTimer::new()).header_read_timeout(None).half_close(true);
         http1.preserve_header_case(true).title_case_headers(true);
-        http1.max_header_size(limits.max_header_size);
+        // More than the gate lets through, which knows a better answer.
+        http1.max_header_size(limits.max_header_size + 1024);
         // Setting the default would make hyper allocate.
         if limits.max_headers != 100 {
             http1.max_headers(limits.max_headers);

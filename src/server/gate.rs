@@ -184,6 +184,7 @@ impl Gate {
         self.size += count;
         if !ended {
             self.partial.extend_from_slice(content);
+            self.beginning()?;
             return Ok(count);
         }
         if self.partial.is_empty() {
@@ -200,6 +201,18 @@ impl Gate {
             self.whole(&line)?;
         }
         Ok(count)
+    }
+
+    /// The beginning of a line. hyper does not wait for the end of a head to refuse it, and knows no answer but a bare one.
+    fn beginning(&self) -> Result<(), Violation> {
+        let text = self.partial.strip_suffix(b"\r").unwrap_or(&self.partial);
+        match self.at {
+            _ if text.is_empty() => Ok(()),
+            At::Start(_) => head::request_line(text).map(drop),
+            At::Headers if self.lines == self.max_headers => Err(Violation::HeadTooLarge),
+            At::Headers => line::name(text).map(drop).map_err(Violation::Head),
+            _ => Ok(()),
+        }
     }
 
     /// A whole line, without its end.

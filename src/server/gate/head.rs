@@ -35,18 +35,11 @@ pub(super) enum Body {
 impl Head {
     /// Method, target, version.
     pub(super) fn request_line(&mut self, line: &[u8]) -> Result<(), Violation> {
-        let bad = Err(Violation::Head("a request line that is not a method, a target and a version with one blank between them"));
-        let Some((rest, version)) = line.split_last_chunk::<9>() else { return bad };
-        let Some(blank) = rest.iter().position(|byte| *byte == b' ') else { return bad };
-        let (method, target) = (&rest[..blank], &rest[blank + 1..]);
-        if !is_token(method) || target.is_empty() || target.iter().any(|byte| *byte <= b' ') {
-            return bad;
-        }
+        let Some((method, target, version)) = request_line(line)? else { return Err(NO_REQUEST_LINE) };
         self.old = match version {
-            b" HTTP/1.1" => false,
-            b" HTTP/1.0" => true,
-            [b' ', b'H', b'T', b'T', b'P', b'/', ..] => return Err(Violation::Head("another version than HTTP/1.1 and HTTP/1.0")),
-            _ => return bad,
+            b"HTTP/1.1" => false,
+            b"HTTP/1.0" => true,
+            _ => return Err(NO_REQUEST_LINE),
         };
         if target.len() > TARGET {
             return Err(Violation::TargetTooLong);
@@ -133,6 +126,26 @@ impl Head {
     pub(super) fn asks_for_another(&self) -> bool {
         self.connect || (self.upgrade && !self.old)
     }
+}
+
+const NO_REQUEST_LINE: Violation = Violation::Head("a request line that is not a method, a target and a version with one blank between");
+
+/// Method, target and what there is of the version; `None`: not even its beginning has come. What cannot become a request line is
+/// refused however little of it there is.
+pub(super) fn request_line(line: &[u8]) -> Result<Option<(&[u8], &[u8], &[u8])>, Violation> {
+    let Some(end) = line.iter().position(|byte| !is_token(&[*byte])) else { return Ok(None) };
+    let (method, rest) = line.split_at(end);
+    let [b' ', rest @ ..] = rest else { return Err(NO_REQUEST_LINE) };
+    let Some(end) = rest.iter().position(|byte| *byte <= b' ') else { return Ok(None) };
+    let (target, rest) = rest.split_at(end);
+    let [b' ', version @ ..] = rest else { return Err(NO_REQUEST_LINE) };
+    if method.is_empty() || target.is_empty() || ![b"HTTP/1.1", b"HTTP/1.0"].iter().any(|known| known.starts_with(version)) {
+        return Err(match version.starts_with(b"HTTP/") && !method.is_empty() && !target.is_empty() {
+            true => Violation::Head("another version than HTTP/1.1 and HTTP/1.0"),
+            false => NO_REQUEST_LINE,
+        });
+    }
+    Ok(Some((method, target, version)))
 }
 
 /// The authority of an absolute target.

@@ -52,22 +52,27 @@ fn suspicious(word: u64) -> bool {
 
 /// A header's name and value, the value without the blanks around it.
 pub(super) fn field(line: &[u8]) -> Result<(&[u8], &[u8]), &'static str> {
+    let end = name(line)?.ok_or("a header without a colon")?;
+    let mut value = &line[end + 1..];
+    while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = value {
+        value = rest;
+    }
+    Ok((&line[..end], value))
+}
+
+/// Where a header's name ends, if that has come. What cannot become a name is refused however little of it there is.
+pub(super) fn name(line: &[u8]) -> Result<Option<usize>, &'static str> {
     if matches!(line.first(), Some(b' ' | b'\t')) {
         return Err("a line that goes on with the one before");
     }
     // Ends with the line, or at the first byte that cannot be in a name.
     let end = line.iter().position(|byte| !TOKEN[usize::from(*byte)]).unwrap_or(line.len());
     match line.get(end) {
-        Some(b':') if end > 0 => {}
-        Some(b':') => return Err("a header without a name"),
-        Some(_) => return Err("a header's name with a character that is not for names"),
-        None => return Err("a header without a colon"),
+        Some(b':') if end > 0 => Ok(Some(end)),
+        Some(b':') => Err("a header without a name"),
+        Some(_) => Err("a header's name with a character that is not for names"),
+        None => Ok(None),
     }
-    let mut value = &line[end + 1..];
-    while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = value {
-        value = rest;
-    }
-    Ok((&line[..end], value))
 }
 
 /// A decimal number that every reader reads alike.
