@@ -23,6 +23,7 @@ mod guard;
 mod h2;
 mod halfclose;
 mod headers;
+mod hostile;
 mod http10;
 mod lifecycle;
 mod limits;
