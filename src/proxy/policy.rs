@@ -1,10 +1,17 @@
 //! What a caller may do: which tenants, which methods, which paths. Pure: who the caller is, is known before.
+//!
+//! Every restriction applies, in this order: `tenants`, `deny`, `read_only`, `allow`. Only `deny` and `allow` look at the path, in
+//! its [normal form](normal), and refuse what has none. A request that claims another method than it has must be allowed by both.
 
+pub mod learn;
+mod method;
+pub mod normal;
 mod questions;
 mod rule;
 
 use http::{HeaderMap, Method};
 
+use self::normal::Normal;
 pub use self::rule::{Rule, RuleError};
 
 /// What one caller, or whoever has no name, may do.
@@ -57,7 +64,16 @@ impl Rules {
 
     /// Whether nothing is restricted.
     pub fn is_open(&self) -> bool {
-        self.tenants.is_none() && !self.read_only && self.allow.is_none() && self.deny.is_empty()
+        self.tenants.is_none() && self.asks_nothing()
+    }
+
+    /// Whether any request to the tenants may pass.
+    fn asks_nothing(&self) -> bool {
+        !self.read_only && !self.look_at_paths()
+    }
+
+    fn look_at_paths(&self) -> bool {
+        self.allow.is_some() || !self.deny.is_empty()
     }
 
     /// Whether the tenant of this name may be addressed.
@@ -70,6 +86,40 @@ impl Rules {
         if !self.may_address(asked.tenant) {
             return Err(Refusal::Tenants);
         }
+        if self.asks_nothing() {
+            return Ok(());
+        }
+        let claimed = method::claimed(asked.headers).map_err(Refusal::Ambiguous)?;
+        let path = match self.look_at_paths() {
+            true => {
+                normal::path_is_the_only_one(asked.path, asked.headers).map_err(Refusal::Ambiguous)?;
+                Some(Normal::of(asked.path).map_err(Refusal::Ambiguous)?)
+            }
+            false => None,
+        };
+        self.judge_as(asked.method.as_str(), path.as_ref())?;
+        claimed.map_or(Ok(()), |claimed| self.judge_as(claimed, path.as_ref()))
+    }
+
+    fn judge_as(&self, method: &str, path: Option<&Normal>) -> Result<(), Refusal> {
+        let method = &*method::in_capitals(method);
+        // Whichever way the path is read: one match is enough to deny it, one way without a match not to allow it.
+        if let Some(path) = path
+            && let Some(rule) = self.deny.iter().find(|rule| rule.is_for(method) && path.readings().any(|reading| rule.covers(reading)))
+        {
+            return Err(Refusal::Deny(rule.clone()));
+        }
+        if self.read_only && !method::is_safe(method) {
+            return Err(Refusal::ReadOnly);
+        }
+        if let (Some(allow), Some(path)) = (&self.allow, path)
+            && !path.readings().all(|reading| allow.iter().any(|rule| rule.is_for(method) && rule.covers(reading)))
+        {
+            return Err(Refusal::Allow);
+        }
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;
