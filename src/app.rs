@@ -243,7 +243,10 @@ impl Live {
             tracing::warn!("{warning}");
         }
         let mut backplane = Backplane::new(&config, parts.clock.clone())?;
-        if config.upstream.settings == wired.config.upstream.settings && config.superoffice == wired.config.superoffice {
+        let same = |old: &Config| {
+            config.upstream.settings == old.upstream.settings && config.outbound == old.outbound && config.superoffice == old.superoffice
+        };
+        if same(&wired.config) {
             backplane.take_over(&wired.backplane);
         }
         backplane.keep_pace(&wired.backplane);

@@ -48,6 +48,8 @@ pub struct Config {
     pub admin: Option<Admin>,
     /// `[upstream]`
     pub upstream: Upstream,
+    /// `[upstream]`, the way out.
+    pub outbound: Outbound,
     /// `[[cache]]`: what is cached, and for how long.
     pub cache: Rules,
     /// `[renewal]`
@@ -156,6 +158,19 @@ pub struct Upstream {
     pub cache_size: usize,
     /// `queue_timeout`: how long a request may wait for its turn.
     pub queue_timeout: Duration,
+}
+
+/// How upstream is reached, and as whom.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Outbound {
+    /// `proxy`, `proxy_user`, `proxy_password` and `no_proxy`, or what the environment says.
+    pub proxies: upstream::proxies::Proxies,
+    /// Who named the proxy, for people: `upstream.proxy`, or a variable.
+    pub proxy_from: String,
+    /// `client_certificate` and `client_key`
+    pub identity: Option<Arc<upstream::tls::Identity>>,
+    /// `pins`; empty without any.
+    pub pins: Vec<upstream::tls::Pin>,
 }
 
 /// When a tenant's state is fetched.

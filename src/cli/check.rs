@@ -15,7 +15,7 @@ use super::{CliError, say};
 use crate::app::{Backplane, Wiring};
 use crate::body::empty;
 use crate::clock::Clock;
-use crate::config::{Config, Tenant};
+use crate::config::{Config, Outbound, Tenant};
 use crate::proxy::{headers, target};
 use crate::server;
 use crate::superoffice::http::Caller;
@@ -77,6 +77,10 @@ pub async fn run(file: &Path, online: bool) -> Result<ExitCode, CliError> {
     let bound = config.listeners.iter().flat_map(|bound| bound.addresses.iter().map(move |at| format!("{at} (for {})", bound.tenant)));
     let pushes = config.state.push_addresses.iter().flatten().map(|address| format!("{address} (for state changes)"));
     let addresses: Vec<String> = config.listen.addresses.iter().map(ToString::to_string).chain(bound).chain(pushes).collect();
+    let Outbound { proxies, proxy_from, .. } = &config.outbound;
+    if !proxies.is_direct() {
+        say(&format!("out through {proxies} (as {proxy_from} says)\n"))?;
+    }
     say(&format!("{}: {} tenant(s), to listen on {}\n", file.display(), config.tenants.len(), addresses.join(" and ")))?;
     Ok(if failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

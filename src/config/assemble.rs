@@ -4,6 +4,7 @@
 mod clients;
 mod credentials;
 mod listeners;
+mod outbound;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -45,6 +46,7 @@ pub(super) fn assemble(
     assembly.overlaps(&settings);
     let hosts = assembly.upstream_hosts(&settings);
     let tenants = assembly.tenants(&settings, hosts.as_ref());
+    let outbound = assembly.outbound(&settings.outbound);
     let cache = assembly.cache(&settings.cache);
     let superoffice = assembly.superoffice(&settings.superoffice, hosts);
     if public && assembly.literals {
@@ -59,6 +61,7 @@ pub(super) fn assemble(
             access: access?,
             admin: admin?,
             upstream: settings.upstream?,
+            outbound: outbound?,
             cache: cache?,
             renewal: settings.renewal?,
             state: state?,

@@ -5,6 +5,7 @@ mod clients;
 mod env;
 mod kinds;
 mod lists;
+mod outbound;
 mod reader;
 mod settings;
 mod source;
@@ -25,6 +26,7 @@ use super::Problem;
 pub(super) use self::clients::{ClientSettings, TermsSettings};
 pub(super) use self::env::any as any_variable;
 pub(super) use self::lists::{CacheSettings, ListenerSettings, is_list};
+pub(super) use self::outbound::{Choice, OutboundSettings, PROXY_FORM};
 pub(super) use self::reader::nearest;
 pub(super) use self::settings::{
     BoundsSettings, Credentials, Door, Field, LoginSettings, Settings, StateSettings, SuperOfficeSettings, TenantSettings,
@@ -69,6 +71,8 @@ insecure_allow_anonymous = false
 
 [upstream]
 http2 = "auto"
+proxy = "env"
+pins = []
 connect_timeout = "10s"
 tls_timeout = "10s"
 response_timeout = "2m"

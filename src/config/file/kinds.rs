@@ -372,7 +372,7 @@ fn describe(value: &Value) -> &'static str {
 }
 
 /// The value in a message: in quotes, and not more of it than a person needs.
-fn quoted(text: &str) -> String {
+pub fn quoted(text: &str) -> String {
     match text.char_indices().nth(40) {
         Some((end, _)) => format!("{:?}…", &text[..end]),
         None => format!("{text:?}"),

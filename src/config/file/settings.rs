@@ -9,6 +9,7 @@ use figment::value::Value;
 use super::TENANTS;
 use super::clients::{ClientSettings, TermsSettings};
 use super::lists::{CacheSettings, ListenerSettings};
+use super::outbound::{OutboundSettings, outbound};
 use super::reader::{Reader, Table};
 use super::source::Sources;
 use super::{clients, kinds, lists};
@@ -86,6 +87,8 @@ pub struct Settings {
     pub admin: Door<Option<Vec<SocketAddr>>>,
     /// `[upstream]`, the part a tenant may override.
     pub bounds: BoundsSettings,
+    /// `[upstream]`, the way out.
+    pub outbound: OutboundSettings,
     /// `[upstream]`, the rest.
     pub upstream: Option<Upstream>,
     /// `[[cache]]`
@@ -219,6 +222,7 @@ pub fn read_all<'v>(sources: &'v Sources, reader: &mut Reader<'v>) -> Settings {
     table.finish();
     let mut table = reader.section("upstream");
     let upstream = upstream(&mut table);
+    let outbound = outbound(&mut table);
     let bounds = bounds(&mut table);
     table.finish();
     Settings {
@@ -233,6 +237,7 @@ pub fn read_all<'v>(sources: &'v Sources, reader: &mut Reader<'v>) -> Settings {
         cors: clients::cors(reader),
         admin: admin(reader.section("admin")),
         bounds,
+        outbound,
         upstream,
         cache: lists::cache(sources, reader),
         state: state(reader.section("state")),
