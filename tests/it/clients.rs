@@ -103,7 +103,11 @@ impl Records {
         for _ in 0..500 {
             let text = self.text();
             if text.matches('\n').count() >= number {
-                return text.lines().take(number).map(|line| serde_json::from_str(line).unwrap()).collect();
+                let mut all: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+                // Each worker's lines are written together.
+                all.sort_by_key(|record| record["timestamp"].as_str().map(str::to_owned));
+                all.truncate(number);
+                return all;
             }
             tokio::time::sleep(std::time::Duration::from_millis(10)).await;
         }

@@ -112,5 +112,8 @@ async fn clients_at_one_address_take_turns() {
     for wire in &mut wires {
         assert_eq!(wire.answer().await.status(), 200);
     }
-    assert!(order.iter().position(|number| *number == 4).unwrap() <= 2, "whoever came last, but is alone, does not wait for all: {order:?}");
+    assert!(
+        order.iter().position(|number| *number == 4).unwrap() <= 2,
+        "whoever came last, but is alone, does not wait for all: {order:?}"
+    );
 }

@@ -85,7 +85,6 @@ async fn whoever_is_no_client_is_refused_and_nothing_goes_upstream() {
         assert_eq!(challenges, ["Bearer realm=\"soproxy\"", "Basic realm=\"soproxy\", charset=\"UTF-8\""]);
         let body = answer.json();
         assert_eq!((&body["status"], &body["code"]), (&401.into(), &"client_unauthenticated".into()));
-        assert!(!answer.text().contains("soproxy_") || answer.text().contains("X-Api-Key"), "{}", answer.text());
         assert!(!answer.text().contains(text) && !answer.text().contains(wrong.expose()));
         let record = door.records.nth(number + 1).await;
         assert_eq!((&record["refused_by"], &record["client"]), (&"client".into(), &serde_json::Value::Null), "{record}");
@@ -169,9 +168,13 @@ async fn each_stream_of_http2_is_judged_by_its_own_key() {
     let mut caller = h2::caller(door.bench.proxy).await;
     let mut answers = Vec::new();
     let wrong = ApiKey::random();
-    for (key, method, status) in
-        [(Some(&erp), "POST", 200), (None, "GET", 401), (Some(&reader), "POST", 403), (Some(&reader), "GET", 200), (Some(&wrong), "GET", 401)]
-    {
+    for (key, method, status) in [
+        (Some(&erp), "POST", 200),
+        (None, "GET", 401),
+        (Some(&reader), "POST", 403),
+        (Some(&reader), "GET", 200),
+        (Some(&wrong), "GET", 401),
+    ] {
         let mut request = Request::builder().method(method).uri(h2::uri(door.bench.proxy, "/api/v1/x"));
         if let Some(key) = key {
             request = request.header("authorization", format!("Bearer {}", key.expose()));
@@ -211,8 +214,9 @@ async fn whoever_has_no_name_may_what_anonymous_says() {
     assert!(!format!("{:?}", door.seen.last()).contains("another-product"));
     assert_eq!(outcome(&door.get(allowed, &line(&ApiKey::random())).await), STRANGER, "whoever sends a key means to be somebody");
     let records = door.records.first(5).await;
-    assert!(records[0].get("client").is_none() && records[2]["client"] == "erp", "{records:?}");
-    assert_eq!(records[1]["refused_by"], "allow");
+    let said = |key: &str| records.iter().filter_map(|record| record.get(key)?.as_str()).collect::<Vec<_>>();
+    assert_eq!((said("client"), said("refused_by").len()), (vec!["erp"], 2), "{records:?}");
+    assert!(said("refused_by").contains(&"allow"), "{records:?}");
 }
 
 #[tokio::test]

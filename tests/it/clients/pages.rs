@@ -25,7 +25,8 @@ fn origin(name: &str) -> String {
 }
 
 fn question(origin: &str) -> String {
-    let lines = format!("Origin: {origin}\r\nAccess-Control-Request-Method: PATCH\r\nAccess-Control-Request-Headers: x-api-key,content-type\r\n");
+    let lines =
+        format!("Origin: {origin}\r\nAccess-Control-Request-Method: PATCH\r\nAccess-Control-Request-Headers: x-api-key,content-type\r\n");
     request("OPTIONS", "/v1/x", &format!("{lines}Sec-Fetch-Site: cross-site\r\nSec-Fetch-Mode: cors\r\n"))
 }
 
@@ -55,7 +56,7 @@ async fn a_browser_that_asks_for_a_listed_page_needs_no_key_and_troubles_nobody(
     // It tells nothing about what is there.
     for path in ["/nobody/api/v1/x", "/", "/Cust12345/secret"] {
         let other = door.send(question(ORIGIN).replace("/Cust12345/api/v1/x", path)).await;
-        assert_eq!((other.first, other.names()), (answer.first.clone(), answer.names()), "{path}");
+        assert_eq!((&other.first, other.names()), (&answer.first, answer.names()), "{path}");
     }
     for other in OTHERS {
         let refused = door.send(question(other)).await;
@@ -70,7 +71,8 @@ async fn a_listed_page_calls_with_its_key_and_reads_every_answer() {
     let (key, table) = client("erp", "read_only = true\ntenants = [\"Cust12345\"]");
     let door = Door::of(setup(), &table).await;
     let page = format!("{}Sec-Fetch-Site: cross-site\r\nSec-Fetch-Mode: cors\r\n", origin(ORIGIN));
-    let theirs = "Access-Control-Allow-Origin: *\r\nAccess-Control-Allow-Credentials: true\r\nAccess-Control-Expose-Headers: x\r\nVary: Accept\r\n";
+    let theirs =
+        "Access-Control-Allow-Origin: *\r\nAccess-Control-Allow-Credentials: true\r\nAccess-Control-Expose-Headers: x\r\nVary: Accept\r\n";
     door.seen.answer_with(&OK.replace("\r\n\r\n", &format!("\r\n{theirs}\r\n")));
     let answer = door.get("/v1/x", &(line(&key) + &page)).await;
     assert_eq!(outcome(&answer), FINE);

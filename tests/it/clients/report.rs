@@ -57,9 +57,7 @@ async fn a_rate_is_only_reported_too() {
 async fn other_tenants_are_served_by_path_and_by_host_and_a_tenant_that_is_none_is_unknown() {
     let (key, table) = client("erp", "tenants = [\"Cust12345\"]");
     let (bench, records) = recorded(reporting(), &table).await;
-    let get = async |path: &str, host: &str| {
-        ask(bench.proxy, format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n{}\r\n", line(&key))).await
-    };
+    let get = async |path: &str, host: &str| ask(bench.proxy, format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n{}\r\n", line(&key))).await;
     assert_eq!(get("/Cust54321/api/v1/_sandbox/echo", "localhost").await.json()["Tenant"], OTHER);
     assert_eq!(get("/api/v1/_sandbox/echo", "cust54321.localhost").await.json()["Tenant"], OTHER);
     assert_eq!(get("/api/state/Cust54321", "localhost").await.status(), 200);

@@ -59,8 +59,8 @@ async fn a_forbidden_tenant_and_one_that_does_not_exist_are_answered_the_same() 
         assert_eq!(told(&known), told(&unknown), "{path}");
         assert!(known.status() >= 400, "{path}");
     }
-    for (path, way) in [("/api/v1/x", ""), ("/api/state/{}", ""), ("/{}/api/v1/x", ""), ("/Cust12345/api/v1/x", ""), ("/x", "")] {
-        let host = |name: &str| format!("{name}.localhost{way}");
+    for path in ["/api/v1/x", "/api/state/{}", "/{}/api/v1/x", "/Cust12345/api/v1/x", "/x"] {
+        let host = |name: &str| format!("{name}.localhost");
         let known = get(&bench, &path.replace("{}", OTHER), &host(OTHER), &key).await;
         let unknown = get(&bench, &path.replace("{}", nobody), &host(nobody), &key).await;
         assert_eq!(told(&known), told(&unknown), "{path} by its host");
@@ -76,15 +76,22 @@ async fn a_forbidden_tenant_and_one_that_does_not_exist_are_answered_the_same() 
     for record in &log[..2] {
         assert_eq!((&record["refused_by"], &record["status"]), (&"tenants".into(), &403.into()), "{record}");
     }
-    let state = format!("/{OTHER}/");
-    assert!(!bench.sandbox.control().counters().exchanges_of(OTHER) > 0 || !state.is_empty());
 }
 
 #[tokio::test]
 async fn a_listener_and_a_default_that_are_anothers_give_nothing_away() {
     let (bench, _, key) = bench(Setup::new().listener(OTHER).set("listen.default_tenant", OTHER)).await;
     let request = |path: &str| format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n{key}\r\n");
-    for path in ["/api/v1/x", "/Cust54321/api/v1/x", "/nobody/api/v1/x", "/Cust54321/secret", "/nobody/secret", "/api/state/Cust54321", "/secret", "/"] {
+    for path in [
+        "/api/v1/x",
+        "/Cust54321/api/v1/x",
+        "/nobody/api/v1/x",
+        "/Cust54321/secret",
+        "/nobody/secret",
+        "/api/state/Cust54321",
+        "/secret",
+        "/",
+    ] {
         let answer = ask(bench.doors[0], request(path)).await;
         assert_eq!(outcome(&answer), FORBIDDEN, "{path}");
         assert_eq!(outcome(&ask(bench.proxy, request(path)).await), FORBIDDEN, "{path} where it is the default");
