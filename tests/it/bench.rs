@@ -113,7 +113,7 @@ impl Setup {
         }
         let login_url = self.login_url.clone().unwrap_or_else(|| sandbox.base().to_owned());
         let config = config(&login_url, &self.settings, &self.more);
-        let app = App::build(config, self.clock.clone(), self.access_log.take()).await.unwrap();
+        let app = App::build(config, self.clock.clone(), self.access_log).await.unwrap();
         let doors = app.addresses().split_off(1);
         let push = app.push_addresses().first().copied();
         let (proxy, admin, live, stop) = (app.addresses()[0], app.admin_addresses().first().copied(), app.live(), app.stop());
