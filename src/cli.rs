@@ -159,7 +159,9 @@ async fn serve(config: Config, file: Option<PathBuf>, started: impl FnOnce(&App)
     }
     let (addresses, admin, push) = (app.addresses(), app.admin_addresses(), app.push_addresses());
     let push = (!push.is_empty()).then_some(push).map(tracing::field::debug);
-    tracing::info!(?addresses, ?admin, push, tenants, "soproxy {} serves", env!("CARGO_PKG_VERSION"));
+    let sockets = app.sockets();
+    let sockets = (!sockets.is_empty()).then_some(sockets).map(tracing::field::debug);
+    tracing::info!(?addresses, sockets, ?admin, push, tenants, "soproxy {} serves", env!("CARGO_PKG_VERSION"));
     started(&app)?;
     app.run().await;
     if let Some(access_log) = access_log {
