@@ -99,6 +99,11 @@ impl<'a> Secrets<'a> {
         }
     }
 
+    /// A variable that is no secret's.
+    pub fn variable(&self, name: &str) -> Option<&str> {
+        self.env.get(name).map(String::as_str)
+    }
+
     /// The file of a reference when others than its owner can read it. systemd's credentials are left out: systemd
     /// itself guards their directory.
     pub fn exposed(&self, reference: &SecretRef) -> Option<PathBuf> {
