@@ -31,6 +31,7 @@ mod logs;
 mod memory;
 mod moving;
 mod peer;
+mod policy_learn;
 mod pool;
 mod scale;
 mod secure;
