@@ -100,6 +100,7 @@ impl AsyncRead for Socket {
             let count = self.early.len().min(buffer.remaining());
             buffer.put_slice(&self.early[..count]);
             self.early.advance(count);
+            self.vitals.received();
             return Poll::Ready(Ok(()));
         }
         self.seen = false;
