@@ -18,6 +18,7 @@ use zeroize::Zeroizing;
 use self::backplane::same_tenant;
 pub use self::backplane::{Backplane, Wiring};
 use crate::admin::Admin;
+use crate::body::Body;
 use crate::clock::Clock;
 use crate::config::{self, Config, Prefetch};
 use crate::log::AccessLog;
@@ -31,6 +32,7 @@ use crate::proxy::governor::Governor;
 use crate::proxy::route::Routes;
 use crate::proxy::{Common, InFlight, KnownHomes, Proxy, Recorded, Settings, Shelf, Tenant};
 use crate::push::StatePush;
+use crate::server::gate::Violation;
 use crate::server::guard::HostGuard;
 use crate::server::tls::{self, Tls};
 use crate::server::{self, Crew, Ends, Handler, Inbound, Listener, Stop, unix};
@@ -415,5 +417,9 @@ impl Handler for ProxyHandler {
     async fn handle(&self, request: Box<Request<Inbound>>, ends: Ends) -> Response<Recorded> {
         let proxy = self.0.load_full();
         proxy.handle(request, ends).await
+    }
+
+    fn malformed(&self, violation: Violation) -> Option<Response<Body>> {
+        Some(self.0.load().malformed(violation))
     }
 }

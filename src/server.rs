@@ -5,11 +5,13 @@
 
 mod connection;
 mod crew;
+pub mod gate;
 pub mod guard;
 mod handshake;
 mod inbound;
 mod listener;
 mod neighbour;
+mod patience;
 mod socket;
 mod stream;
 pub mod tls;
@@ -29,13 +31,15 @@ use tokio_util::task::TaskTracker;
 
 use self::connection::Protocols;
 pub use self::crew::Crew;
+use self::gate::Violation;
 pub use self::inbound::Inbound;
 use self::listener::Accepted;
 pub use self::listener::{Listener, bind, bind_unix, tls_of};
+use self::patience::Patience;
 pub use self::tunnel::Tunnel;
 use self::vitals::{Order, PARK, Registry, Vitals};
 use crate::alarm::Alarms;
-use crate::body::BoxError;
+use crate::body::{Body, BoxError};
 use crate::peer::Proof;
 pub use crate::shutdown::Stop;
 
@@ -66,6 +70,11 @@ pub trait Handler: Clone + Send + Sync + 'static {
 
     /// One request to one answer; never fails. The request is boxed because it goes from hand to hand. An answer of 101 may carry a [`TunnelTo`] among its extensions.
     fn handle(&self, request: Box<Request<Inbound>>, ends: Ends) -> impl Future<Output = Response<Self::Body>> + Send;
+
+    /// What a request is answered that could be read in two ways, and therefore is not read at all; `None`: a bare status.
+    fn malformed(&self, _violation: Violation) -> Option<Response<Body>> {
+        None
+    }
 }
 
 /// What a connection may take.
@@ -143,13 +152,17 @@ struct Shared {
 }
 
 async fn accept(listener: Listener, index: usize, shared: Arc<Shared>, handler: impl Handler, stop: Stop) {
+    let mut patience = Patience::default();
     while let Some(accepted) = stop.drain.run_until_cancelled(listener.accept()).await {
         match accepted {
-            Ok(accepted) => admit(accepted, index, &shared, handler.clone()),
+            Ok(accepted) => {
+                patience.succeeded();
+                admit(accepted, index, &shared, handler.clone());
+            }
             Err(error) => {
-                // Out of file descriptors, mostly; connections that end make room again.
-                tracing::warn!(%error, "cannot accept a connection");
-                tokio::time::sleep(Duration::from_millis(50)).await;
+                if let Some(wait) = patience.failed(&error) {
+                    stop.drain.run_until_cancelled(tokio::time::sleep(wait)).await;
+                }
             }
         }
     }

@@ -85,6 +85,11 @@ impl<'a> Secrets<'a> {
         read(&self.dir.join(path))
     }
 
+    /// A variable that is no secret's.
+    pub fn variable(&self, name: &str) -> Option<&str> {
+        self.env.get(name).map(String::as_str)
+    }
+
     /// Where a path of the configuration leads.
     pub fn path(&self, path: &Path) -> PathBuf {
         self.dir.join(path)
@@ -97,11 +102,6 @@ impl<'a> Secrets<'a> {
             SecretRef::Credential(name) => self.credential(name).ok(),
             SecretRef::Literal(_) | SecretRef::Env(_) => None,
         }
-    }
-
-    /// A variable that is no secret's.
-    pub fn variable(&self, name: &str) -> Option<&str> {
-        self.env.get(name).map(String::as_str)
     }
 
     /// The file of a reference when others than its owner can read it. systemd's credentials are left out: systemd

@@ -71,7 +71,8 @@ where
     match status {
         StatusCode::PROXY_AUTHENTICATION_REQUIRED if proxy.login().is_some() => return Err(NoTunnel::RefusesCredentials),
         StatusCode::PROXY_AUTHENTICATION_REQUIRED => return Err(NoTunnel::WantsCredentials),
-        status if !status.is_success() => return Err(NoTunnel::Status(status)),
+        // To hyper, HTTP goes on behind a 204.
+        status if !status.is_success() || status == StatusCode::NO_CONTENT => return Err(NoTunnel::Status(status)),
         _ => {}
     }
     if !ended {

@@ -38,6 +38,8 @@ async fn one_of_each() -> BTreeMap<String, Message> {
     for request in [
         "GET /nobody/api/v1 HTTP/1.1\r\nHost: localhost\r\n\r\n",
         "GET /Cust12345/api/../x HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        "GET /Cust12345/api/v1 HTTP/1.1\r\nHost: localhost\r\nHost: localhost\r\n\r\n",
+        &format!("GET /Cust12345/api/v1 HTTP/1.1\r\nHost: localhost\r\n{}\r\n", "X: y\r\n".repeat(100)),
         "TRACE /Cust12345/api/v1 HTTP/1.1\r\nHost: localhost\r\n\r\n",
         "POST /Cust12345/api/v1 HTTP/1.1\r\nHost: localhost\r\nContent-Length: 11\r\n\r\n",
         "GET /Cust12345/api/v1 HTTP/1.1\r\nHost: localhost\r\nOrigin: http://localhost\r\n\r\n",

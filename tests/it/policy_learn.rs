@@ -13,7 +13,7 @@ use crate::binary::Home;
 async fn call(to: SocketAddr, method: &str, path: &str) -> (u16, Option<String>) {
     let request = Request::builder().method(method).uri(path).header("host", to.to_string()).header("content-type", "application/json");
     let answer = collect(open(to, request.body(Full::new(Bytes::from_static(b"{}"))).unwrap()).await).await;
-    (answer.status().as_u16(), answer.error().map(str::to_owned))
+    (answer.status.as_u16(), answer.error().map(str::to_owned))
 }
 
 const CALLS: [(&str, &str); 5] = [
