@@ -9,7 +9,6 @@ use http::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, RETRY_AFTER, 
 use http::{HeaderName, HeaderValue, Response, StatusCode};
 use serde_json::json;
 
-use super::clients::Stranger;
 use crate::body::{Body, full};
 use crate::superoffice::Outage;
 
@@ -79,7 +78,7 @@ pub enum ProxyError {
     ForbiddenOrigin(String),
     /// Nobody knows this caller.
     #[error("{0}")]
-    Unauthenticated(Stranger),
+    Unauthenticated(String),
     /// What this caller may do does not include it.
     #[error("this client may not do this here; the proxy's log names the rule")]
     NotAllowed,
@@ -300,7 +299,7 @@ mod tests {
             ProxyError::outage(&outage(false)),
             ProxyError::outage(&outage(true)),
             ProxyError::TenantAddressUnknown(Duration::ZERO),
-            ProxyError::Unauthenticated(Stranger::NoClient),
+            ProxyError::Unauthenticated(String::new()),
             ProxyError::NotAllowed,
             ProxyError::RateExceeded(Duration::ZERO),
             ProxyError::Internal,

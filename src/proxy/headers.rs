@@ -171,7 +171,8 @@ pub fn settle_length(headers: &mut HeaderMap, length: Option<u64>) {
         None => _ = claimed.remove_entry_mult(),
         Some(length) => {
             let mut values = claimed.iter();
-            let plain = values.next().is_some_and(|value| value.as_bytes().iter().all(u8::is_ascii_digit)) && values.next().is_none();
+            let digits = |value: &HeaderValue| !value.is_empty() && value.as_bytes().iter().all(u8::is_ascii_digit);
+            let plain = values.next().is_some_and(digits) && values.next().is_none();
             if !plain {
                 claimed.insert(HeaderValue::from(length));
             }

@@ -18,9 +18,12 @@ use hyper::service::Service;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, ReadBuf};
 
+use super::handshake::{Greeted, greet};
 use super::inbound::{Inbound, Outbound};
+use super::listener::Caller;
 use super::socket::Socket;
-use super::stream::Stream;
+use super::stream::{Plain, Stream};
+use super::tls::Tls;
 use super::tunnel::carry;
 use super::vitals::{Order, Phase, Vitals};
 use super::{Ends, Handler, Limits, TunnelTo};
@@ -65,14 +68,33 @@ impl Protocols {
 }
 
 /// Serves a connection to its end. With `crowded`, one request and no more.
-pub(super) async fn serve<H: Handler>(stream: Stream, ends: Ends, protocols: Protocols, vitals: Arc<Vitals>, handler: H) {
+pub(super) async fn serve<H: Handler>(
+    stream: Plain,
+    tls: Option<Arc<Tls>>,
+    caller: Caller,
+    mut ends: Ends,
+    protocols: Protocols,
+    vitals: Arc<Vitals>,
+    handler: H,
+) {
     std::future::poll_fn(|cx| {
         vitals.alarm.wakes(cx.waker());
         Poll::Ready(())
     })
     .await;
+    let (stream, certificate, agreed) = match tls {
+        None => (Stream::Plain(stream), None, None),
+        // On the heap: a handshake takes much room, and is soon over.
+        Some(tls) => match Box::pin(greet(stream, &tls, &vitals)).await {
+            Greeted::Tls(stream, certificate, agreed) => (stream, certificate, agreed),
+            Greeted::Told(stream) => return Box::pin(linger(stream, &vitals)).await,
+            Greeted::Gone => return,
+        },
+    };
+    ends.proof = caller.proof(certificate);
     let mut socket = Socket::new(stream, vitals.clone());
-    let Some(http2) = speaks_http2(&mut socket, &vitals).await else { return };
+    let Some(spoken) = speaks_http2(&mut socket, &vitals).await else { return };
+    let http2 = agreed.unwrap_or(spoken);
     let crowded = ends.crowded;
     let service = answering(handler, ends, vitals.clone());
     if http2 {
