@@ -109,7 +109,7 @@ impl Admin {
 
     fn answer(&self, request: &Request<()>, ends: &Ends) -> Response<Body> {
         let parts = request.clone().into_parts().0;
-        if let Err(forbidden) = self.guard.check(&parts, ends.local.map(|local| local.ip()), |_| false) {
+        if let Err(forbidden) = self.guard.check(&parts, ends.local.map(|local| local.ip()), false, |_| false) {
             return text(StatusCode::FORBIDDEN, format!("{forbidden}\n"));
         }
         if request.method() != Method::GET && request.method() != Method::HEAD {

@@ -25,6 +25,8 @@ use crate::log::AccessLog;
 use crate::metrics::Metrics;
 use crate::proxy::address::{Door, Front};
 use crate::proxy::cache::{self, Cache};
+use crate::proxy::clients::Clients;
+use crate::proxy::cors::Cors;
 use crate::proxy::error::ProxyError;
 use crate::proxy::governor::Governor;
 use crate::proxy::route::Routes;
@@ -254,7 +256,10 @@ impl Live {
             tracing::warn!("{warning}");
         }
         let mut backplane = Backplane::new(&config, parts.clock.clone())?;
-        if config.upstream.settings == wired.config.upstream.settings && config.superoffice == wired.config.superoffice {
+        let same = |old: &Config| {
+            config.upstream.settings == old.upstream.settings && config.outbound == old.outbound && config.superoffice == old.superoffice
+        };
+        if same(&wired.config) {
             backplane.take_over(&wired.backplane);
         }
         backplane.keep_pace(&wired.backplane);
@@ -342,7 +347,7 @@ impl Wired {
     }
 
     fn snapshot(&self, common: Common, doors: &Arc<[Door]>) -> Proxy {
-        let listen = &self.config.listen;
+        let (listen, access) = (&self.config.listen, &self.config.access);
         let front = Front {
             doors: doors.clone(),
             hosts: listen.hosts.clone(),
@@ -355,6 +360,8 @@ impl Wired {
             rewrite_links: self.config.upstream.rewrite_links,
             upstream_hosts: self.config.superoffice.upstream_hosts.clone(),
             guard: HostGuard::new(&listen.hosts),
+            clients: Arc::new(Clients::new(&access.clients, access.anonymous.as_ref(), access.report)),
+            cors: Cors::new(&access.origins),
             front,
             max_uri: self.config.listen.max_uri,
             max_body: self.config.listen.max_body,

@@ -1,8 +1,10 @@
 //! The commands: their definitions, and one file for each that does more than call `app`.
 
 mod check;
+mod client;
 mod healthcheck;
 mod man;
+mod policy;
 mod sandbox;
 mod ticket;
 
@@ -54,8 +56,13 @@ enum Command {
         /// The tenant's name in the configuration
         tenant: String,
     },
+    /// Make API keys for clients
+    Client(client::Args),
     /// Ask a running proxy whether it is live; exit code 0 when it is
     Healthcheck(healthcheck::Args),
+    /// Rules of what callers may do
+    #[command(subcommand)]
+    Policy(policy::Command),
     /// Print a completion script
     Completions {
         /// The shell
@@ -85,6 +92,9 @@ pub enum CliError {
         /// What there is.
         known: String,
     },
+    /// An argument that cannot be used: exit code 2.
+    #[error("{0}")]
+    Usage(String),
     /// The proxy cannot start.
     #[error("cannot start: {0}")]
     Start(#[from] StartError),
@@ -106,7 +116,7 @@ impl CliError {
     /// 2 for what the user has to correct in the configuration or in the arguments, else 1.
     pub fn exit_code(&self) -> u8 {
         match self {
-            CliError::Config(_) | CliError::UnknownTenant { .. } => 2,
+            CliError::Config(_) | CliError::UnknownTenant { .. } | CliError::Usage(_) => 2,
             _ => 1,
         }
     }
@@ -121,7 +131,9 @@ pub async fn run(cli: Cli) -> Result<ExitCode, CliError> {
         Command::Check { online } => check::run(&file, online).await,
         Command::Ticket(args) => ticket::run(&Config::load(&file)?, args).await,
         Command::Sign { tenant } => ticket::sign(&Config::load(&file)?, &tenant),
+        Command::Client(args) => client::run(args),
         Command::Healthcheck(args) => healthcheck::run(&file, args).await,
+        Command::Policy(command) => policy::run(command),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "soproxy", &mut script);
@@ -135,6 +147,7 @@ pub async fn run(cli: Cli) -> Result<ExitCode, CliError> {
 /// Serves until a signal says stop. `started` is told the bound proxy.
 async fn serve(config: Config, file: Option<PathBuf>, started: impl FnOnce(&App) -> Result<(), CliError>) -> Result<ExitCode, CliError> {
     log::init(&config.log.level, config.log.json).map_err(|error| CliError::Other(format!("log.level: {error}")))?;
+    log::panics_by_place();
     let tenants = config.tenants.len();
     let json = config.log.json;
     let access_log = log::wants_access().then(|| log::AccessLog::start(config.listen.threads(), json, std::io::stderr())).transpose()?;

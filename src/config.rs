@@ -21,6 +21,7 @@ use secrecy::SecretString;
 use self::secret::Secrets;
 use crate::proxy::address::Network;
 use crate::proxy::cache::Rules;
+use crate::proxy::clients::{Description, Terms};
 use crate::proxy::governor::Bounds;
 use crate::proxy::links;
 use crate::proxy::soap::TicketFaults;
@@ -41,10 +42,14 @@ pub struct Config {
     pub listen: Listen,
     /// `[[listeners]]`
     pub listeners: Vec<BoundListener>,
+    /// Who may call, and what.
+    pub access: Access,
     /// `[admin]`; `None` when switched off.
     pub admin: Option<Admin>,
     /// `[upstream]`
     pub upstream: Upstream,
+    /// `[upstream]`, the way out.
+    pub outbound: Outbound,
     /// `[[cache]]`: what is cached, and for how long.
     pub cache: Rules,
     /// `[renewal]`
@@ -116,6 +121,19 @@ pub struct BoundListener {
     pub public_url: Option<BaseUrl>,
 }
 
+/// `[clients.*]`, `[anonymous]`, `[cors]` and `listen.policy`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Access {
+    /// `[clients.*]`, in the order of their names.
+    pub clients: Vec<Description>,
+    /// What callers without a name may do; `None`: nothing.
+    pub anonymous: Option<Terms>,
+    /// `policy = "report"`: nobody is refused, and it is logged who would be.
+    pub report: bool,
+    /// `origins`: whose pages may call, as browsers write them.
+    pub origins: Vec<String>,
+}
+
 /// The listener for `/livez` and `/readyz`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Admin {
@@ -148,6 +166,19 @@ pub struct Upstream {
     pub cache_size: usize,
     /// `queue_timeout`: how long a request may wait for its turn.
     pub queue_timeout: Duration,
+}
+
+/// How upstream is reached, and as whom.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Outbound {
+    /// `proxy`, `proxy_user`, `proxy_password` and `no_proxy`, or what the environment says.
+    pub proxies: upstream::proxies::Proxies,
+    /// Who named the proxy, for people: `upstream.proxy`, or a variable.
+    pub proxy_from: String,
+    /// `client_certificate` and `client_key`
+    pub identity: Option<Arc<upstream::tls::Identity>>,
+    /// `pins`; empty without any.
+    pub pins: Vec<upstream::tls::Pin>,
 }
 
 /// When a tenant's state is fetched.
@@ -351,7 +382,7 @@ fn environment() -> BTreeMap<String, String> {
     std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))).collect()
 }
 
-/// All keys of `proxy.toml`, with `tenants.NAME` for any tenant, each with its default as TOML; empty without one.
+/// All keys of `proxy.toml`, with `tenants.NAME` and `clients.NAME` for any, each with its default as TOML; empty without one.
 pub fn known_keys() -> Vec<(String, String)> {
     file::known_keys()
 }

@@ -27,3 +27,12 @@ pub fn init(level: &str, json: bool) -> Result<(), String> {
 pub fn wants_access() -> bool {
     tracing::enabled!(target: "access", tracing::Level::INFO)
 }
+
+/// Has panics told by the place where they happen, not by their words, which may quote what they stumbled over.
+pub fn panics_by_place() {
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        let thread = std::thread::current();
+        tracing::error!(place, thread = thread.name().unwrap_or_default(), "panic");
+    }));
+}

@@ -1,13 +1,16 @@
 //! `Proxy`: an immutable snapshot of what is needed to answer a request, and the pipeline, one named step per line.
 //!
-//! The order of the steps is the security argument: refuse browsers, refuse what is ambiguous, match the tenant, strip, find
-//! where it lives (an allowed base), get its ticket, inject, send, scrub.
+//! The order of the steps is the security argument: know the caller, refuse browsers, refuse what is ambiguous, match the tenant,
+//! ask the caller's rules, strip, find where it lives (an allowed base), get its ticket, inject, send, scrub.
 
 mod account;
 pub mod address;
 pub mod body;
 pub mod cache;
 mod caller;
+mod caught;
+pub mod clients;
+pub mod cors;
 pub mod error;
 mod fetch;
 pub mod governor;
@@ -15,6 +18,8 @@ pub mod headers;
 mod homeward;
 pub mod links;
 mod malformed;
+mod permission;
+pub mod policy;
 pub mod route;
 pub mod soap;
 mod state;
@@ -26,7 +31,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use http::header::{EXPECT, UPGRADE};
+use http::header::{EXPECT, ORIGIN, UPGRADE};
 use http::request::Parts;
 use http::{HeaderName, HeaderValue, Method, Request, Response, Version};
 use http_body::Body as HttpBody;
@@ -37,6 +42,9 @@ pub use self::account::{InFlight, Recorded};
 use self::address::Front;
 use self::cache::{Asked, Cache, Content, Rules, Write};
 use self::caller::{both, forwarded, request_id};
+use self::caught::caught;
+use self::clients::{Client, Clients};
+use self::cors::Cors;
 use self::error::ProxyError;
 use self::fetch::{Errand, waited};
 use self::governor::{Governor, Permit};
@@ -117,6 +125,10 @@ pub struct Settings {
     pub upstream_hosts: UpstreamHosts,
     /// The names this listener goes by.
     pub guard: HostGuard,
+    /// Who may call, and what.
+    pub clients: Arc<Clients>,
+    /// Whose pages may call.
+    pub cors: Cors,
     /// The ways to us.
     pub front: Front,
     /// Bytes of a request's target.
@@ -153,12 +165,17 @@ impl Proxy {
         let Common { clock, access_log, metrics, in_flight, .. } = &self.common;
         let record = AccessRecord::start(id, request.method().clone(), target, clock, access_log.clone());
         let mut account = Account { record, metrics: metrics.clone(), flight: in_flight.enter(), turn: None };
+        let page = self.settings.cors.page(request.headers());
+        let preflight = page.as_ref().and_then(|_| cors::preflight(request.method(), request.headers()));
         let mut limit = self.settings.total_timeout.map(|total| (Box::pin(tokio::time::sleep(total)), total));
-        let answered = if account.flight.is_some() {
-            let mut forward = pin!(self.forward(request, &ends, &mut account.record, &mut account.turn));
+        let answered = if let Some(preflight) = preflight {
+            Ok(preflight.map(Payload::Own))
+        } else if account.flight.is_some() {
+            let id = account.record.id.clone();
+            let mut forward = pin!(self.forward(request, &ends, page.is_some(), &mut account.record, &mut account.turn));
             std::future::poll_fn(|cx| {
-                if let Poll::Ready(answered) = forward.as_mut().poll(cx) {
-                    return Poll::Ready(answered);
+                if let Poll::Ready(answered) = caught(&id, || forward.as_mut().poll(cx)) {
+                    return Poll::Ready(answered.unwrap_or(Err(ProxyError::Internal)));
                 }
                 match &mut limit {
                     Some((sleep, total)) => sleep.as_mut().poll(cx).map(|()| Err(ProxyError::UpstreamTimeout(*total))),
@@ -177,6 +194,9 @@ impl Proxy {
         record.status = Some(response.status());
         record.first_byte = Some(record.elapsed());
         response.headers_mut().insert(REQUEST_ID, record.id.clone());
+        if let Some(origin) = page {
+            cors::mark(response.headers_mut(), origin);
+        }
         // hyper does not poll a body that is not sent: then the head is the whole answer.
         record.complete = record.method == Method::HEAD || response.body().is_end_stream();
         let (parts, payload) = response.into_parts();
@@ -199,23 +219,34 @@ impl Proxy {
         &self,
         request: Box<Request<Inbound>>,
         ends: &Ends,
+        page: bool,
         record: &mut AccessRecord,
         turn: &mut Option<Permit>,
     ) -> Result<Response<Payload>, ProxyError> {
         let (mut parts, body) = request.into_parts();
-        let host = self.admit(&parts, ends)?;
+        let client = self.known(&parts, ends, record)?;
+        let host = self.admit(&parts, ends, page, client)?;
         target::check(parts.uri.path())?;
         let door = self.settings.front.door(ends.listener);
-        let matched = match self.routes.find(parts.uri.path(), door.tenant.as_deref(), host)? {
+        let found = self.routes.find(parts.uri.path(), door.tenant.as_deref(), host);
+        let matched = match found.map_err(|error| permission::unsaid(client, error))? {
             Found::Carried(matched) => matched,
             Found::State { tenant, way } => {
                 record.tenant = Some(tenant.name.clone());
+                self.may_address(client, tenant, record)?;
                 let home = self.settings.front.address(&parts, both(ends), &tenant.name, way).ours();
                 return Box::pin(state::answer(tenant, &parts.method, &home)).await;
             }
         };
         let tenant = matched.tenant;
         record.tenant = Some(tenant.name.clone());
+        let route = matched.route;
+        let path = match route {
+            _ if self.settings.cache.is_empty() && client.rules.is_open() => String::new(),
+            Route::Api => format!("/api{}", matched.rest),
+            Route::Further(route) | Route::Soap(route) => format!("/{route}{}", matched.rest),
+        };
+        self.may_ask(client, tenant, &parts, &path, record)?;
         let mut sent = record.started;
         let mut standing = match tenant.keeper.ready(sent) {
             Some(standing) => standing,
@@ -228,7 +259,6 @@ impl Proxy {
         if let Some(outage) = standing.outage(sent) {
             return Err(ProxyError::outage(outage));
         }
-        let route = matched.route;
         let listing = match route {
             Route::Api => matches!(matched.rest, "" | "/"),
             Route::Soap(_) => body.is_end_stream() && soap::describes(parts.uri.query()),
@@ -240,7 +270,9 @@ impl Proxy {
         let mode = if mode == Mode::Off && listing && route != Route::Api { Mode::Known } else { mode };
         let way_home = WayHome { mode, hosts, tenant, routes: self.routes.further(), listing, address };
         body::check(&body, self.settings.max_body)?;
-        let upgrade = if parts.version == Version::HTTP_11 && body.is_end_stream() { headers::upgrade(&parts.headers) } else { None };
+        // What goes through a tunnel may be anything but reading.
+        let may_upgrade = parts.version == Version::HTTP_11 && body.is_end_stream() && !client.rules.is_read_only();
+        let upgrade = if may_upgrade { headers::upgrade(&parts.headers) } else { None };
         let forwarded = self.settings.forwarded.then(|| forwarded(&parts, ends));
         headers::strip(&mut parts.headers);
         if parts.version < Version::HTTP_11 {
@@ -250,6 +282,10 @@ impl Proxy {
         if parts.version == Version::HTTP_2 {
             headers::join_cookies(&mut parts.headers);
         }
+        if page {
+            // It was a question to us.
+            parts.headers.remove(ORIGIN);
+        }
         parts.headers.extend(forwarded.into_iter().flatten());
         if let Some(protocol) = upgrade.clone() {
             parts.headers.insert(UPGRADE, protocol);
@@ -257,11 +293,6 @@ impl Proxy {
         if mode != Mode::Off {
             links::accept_encoding(&mut parts.headers);
         }
-        let path = match route {
-            _ if self.settings.cache.is_empty() => String::new(),
-            Route::Api => format!("/api{}", matched.rest),
-            Route::Further(route) | Route::Soap(route) => format!("/{route}{}", matched.rest),
-        };
         let found = match self.settings.cache.find(&path).filter(|_| body.is_end_stream() && upgrade.is_none()) {
             Some(rule) => {
                 let target = parts.uri.query().map_or_else(|| path.clone(), |query| format!("{path}?{query}"));
@@ -279,7 +310,7 @@ impl Proxy {
             }
             other => other,
         };
-        let mut write = (!path.is_empty() && !parts.method.is_safe()).then(|| Write {
+        let mut write = (!self.settings.cache.is_empty() && !parts.method.is_safe()).then(|| Write {
             cache: &self.common.cache,
             tenant: &tenant.shelf.tenant,
             method: &parts.method,
@@ -324,10 +355,7 @@ impl Proxy {
     }
 
     /// Whether this request may be answered by us at all; and the tenant that its host names.
-    fn admit<'r>(&self, parts: &'r Parts, ends: &Ends) -> Result<Option<&'r str>, ProxyError> {
-        if ends.crowded {
-            return Err(ProxyError::TooManyConnections);
-        }
+    fn admit<'r>(&self, parts: &'r Parts, ends: &Ends, page: bool, client: &Client) -> Result<Option<&'r str>, ProxyError> {
         if parts.method == Method::CONNECT || parts.method == Method::TRACE {
             return Err(ProxyError::MethodNotAllowed(error::ALLOWED));
         }
@@ -338,8 +366,9 @@ impl Proxy {
             return Err(ProxyError::UnsupportedCoding);
         }
         let refused = |error: crate::server::guard::Forbidden| ProxyError::ForbiddenOrigin(error.to_string());
-        let is_tenant = |name: &str| self.routes.knows(name);
-        let host = self.settings.guard.check(parts, ends.local.map(|local| local.ip()), is_tenant).map_err(refused)?;
+        // To whoever may not use a tenant, its name means nothing.
+        let is_tenant = |name: &str| self.routes.knows(name) && (self.settings.clients.only_reports() || client.rules.may_address(name));
+        let host = self.settings.guard.check(parts, ends.local.map(|local| local.ip()), page, is_tenant).map_err(refused)?;
         if self.common.drain.is_cancelled() {
             return Err(ProxyError::ShuttingDown);
         }

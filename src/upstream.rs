@@ -1,16 +1,21 @@
-//! The HTTP client: connections, trusted roots, pools, timeouts. Follows no redirect, knows no header policy, and never sends
+//! The HTTP client: connections, proxies on the way, trusted roots, pools, timeouts. Follows no redirect, knows no header policy, and never sends
 //! a request twice: one that was not begun when its pooled connection turned out to be closed is sent over another, and one
 //! that upstream cannot have read is given back as [`UpstreamError::Unread`] for the caller to decide.
 
 mod answer;
 mod connect;
+mod identity;
 mod link;
 mod multiplex;
+mod pins;
 mod pool;
+pub mod proxies;
+pub mod proxy;
 mod relay;
 mod request;
 mod socket;
 pub mod tls;
+mod tunnel;
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -18,7 +23,6 @@ use std::time::Duration;
 use http::header::{CONNECTION, HOST, HeaderValue, TE};
 use http::uri::Parts;
 use http::{Request, Response, Uri, Version};
-use rustls::ClientConfig;
 
 pub use self::answer::Answer;
 use self::connect::Connector;
@@ -26,7 +30,9 @@ pub use self::link::Tunnel;
 use self::link::{Failed, Link};
 use self::multiplex::Multiplexed;
 use self::pool::{Ages, Host, Pool};
+use self::proxies::Proxies;
 use self::request::{Watch, Watched};
+use self::tls::Tls;
 use crate::alarm::Alarms;
 use crate::body::{Body, chain};
 use crate::superoffice::origin::BaseUrl;
@@ -91,12 +97,12 @@ struct Inner {
 
 impl Upstream {
     /// A client with pools of its own, one per worker. Needs a tokio runtime.
-    pub fn new(tls: ClientConfig, settings: Settings, workers: usize) -> Upstream {
+    pub fn new(tls: Tls, proxies: Proxies, settings: Settings, workers: usize) -> Upstream {
         let limits = [settings.response, settings.body, settings.idle, settings.max_age];
         let shortest = limits.into_iter().filter(|limit| !limit.is_zero()).min().unwrap_or_default();
         let alarms = Alarms::start(shortest);
         let pool = Pool::new(workers, Ages { idle: alarms.ticks(settings.idle), age: alarms.ticks(settings.max_age) });
-        let inner = Arc::new(Inner { connector: Connector::new(tls, &settings), settings, pool, alarms });
+        let inner = Arc::new(Inner { connector: Connector::new(tls, proxies, &settings), settings, pool, alarms });
         tokio::spawn(reap(Arc::downgrade(&inner), (shortest / 2).clamp(Duration::from_millis(50), Duration::from_secs(5))));
         Upstream(inner)
     }

@@ -16,7 +16,7 @@ use super::{CliError, say};
 use crate::app::{Backplane, Wiring};
 use crate::body::empty;
 use crate::clock::Clock;
-use crate::config::{Config, Tenant};
+use crate::config::{Config, Outbound, Tenant};
 use crate::proxy::{headers, target};
 use crate::server;
 use crate::server::unix::{Place, make_room};
@@ -91,6 +91,10 @@ pub async fn run(file: &Path, online: bool) -> Result<ExitCode, CliError> {
     let bound = config.listeners.iter().flat_map(|more| named(&more.addresses, &more.sockets, more.tls.is_some(), more.tenant.as_deref()));
     let pushes = config.state.push_addresses.iter().flatten().map(|address| format!("{address} (for state changes)"));
     let addresses: Vec<String> = own.chain(bound).chain(pushes).collect();
+    let Outbound { proxies, proxy_from, .. } = &config.outbound;
+    if !proxies.is_direct() {
+        say(&format!("out through {proxies} (as {proxy_from} says)\n"))?;
+    }
     say(&format!("{}: {} tenant(s), to listen on {}\n", file.display(), config.tenants.len(), addresses.join(" and ")))?;
     Ok(if failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

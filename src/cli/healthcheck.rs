@@ -11,6 +11,7 @@ use super::{CliError, say};
 use crate::body::empty;
 use crate::config::Config;
 use crate::superoffice::http::Caller;
+use crate::upstream::proxies::Proxies;
 use crate::upstream::{Settings, Upstream, tls};
 
 const LIMIT: Duration = Duration::from_secs(5);
@@ -39,7 +40,7 @@ pub async fn run(file: &Path, args: Args) -> Result<ExitCode, CliError> {
     let path = if args.ready { "/readyz" } else { "/livez" };
     let tls = tls::no_roots().map_err(|error| CliError::Other(error.to_string()))?;
     let settings = Settings { http2: false, connect: LIMIT, tls: LIMIT, response: LIMIT, body: LIMIT, idle: LIMIT, max_age: LIMIT };
-    let caller = Caller::new(Upstream::new(tls, settings, 0), LIMIT);
+    let caller = Caller::new(Upstream::new(tls, Proxies::default(), settings, 0), LIMIT);
     let mut failure = String::new();
     for address in addresses {
         let url = format!("http://{}{path}", reachable(address));

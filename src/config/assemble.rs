@@ -1,9 +1,11 @@
 //! From settings to [`Config`]: reads the secrets and files they refer to, fills in for each tenant what it takes from
 //! `[superoffice]`, `[application]` and `[upstream]`, and judges what settings mean together.
 
+mod clients;
 mod credentials;
 mod doors;
 mod listeners;
+mod outbound;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -39,11 +41,13 @@ pub(super) fn assemble(
     let mut assembly = Assembly::new(sources, secrets, problems);
     let listen = assembly.listen(&settings);
     let listeners = assembly.listeners(&settings);
+    let access = assembly.access(&settings);
     let state = assembly.state(&settings.state);
     let admin = assembly.admin(&settings.admin);
     assembly.overlaps(&settings);
     let hosts = assembly.upstream_hosts(&settings);
     let tenants = assembly.tenants(&settings, hosts.as_ref());
+    let outbound = assembly.outbound(&settings.outbound);
     let cache = assembly.cache(&settings.cache);
     let superoffice = assembly.superoffice(&settings.superoffice, hosts);
     if public && assembly.literals {
@@ -55,8 +59,10 @@ pub(super) fn assemble(
             file: file.to_owned(),
             listen: listen?,
             listeners: listeners?,
+            access: access?,
             admin: admin?,
             upstream: settings.upstream?,
+            outbound: outbound?,
             cache: cache?,
             renewal: settings.renewal?,
             state: state?,

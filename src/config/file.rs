@@ -1,10 +1,12 @@
 //! Reads `proxy.toml` and the environment into `Settings`: figment merges defaults, file and variables; then every value
 //! is read by its kind and every mistake is collected. What settings mean together is not judged here.
 
+mod clients;
 mod doors;
 mod env;
 mod kinds;
 mod lists;
+mod outbound;
 mod reader;
 mod settings;
 mod source;
@@ -22,9 +24,11 @@ use self::reader::Reader;
 use self::settings::read_all;
 use super::Problem;
 
+pub(super) use self::clients::{ClientSettings, TermsSettings};
 pub(super) use self::doors::{DoorSettings, Owner, Places};
 pub(super) use self::env::any as any_variable;
 pub(super) use self::lists::{CacheSettings, ListenerSettings, is_list};
+pub(super) use self::outbound::{Choice, OutboundSettings, PROXY_FORM};
 pub(super) use self::reader::nearest;
 pub(super) use self::settings::{
     BoundsSettings, Credentials, Door, Field, LoginSettings, Settings, StateSettings, SuperOfficeSettings, TenantSettings,
@@ -59,6 +63,10 @@ max_connections = 10000
 max_requests = 10000
 grace = "30s"
 workers = "auto"
+policy = "enforce"
+
+[cors]
+origins = []
 
 [admin]
 address = "127.0.0.1:8081"
@@ -67,6 +75,8 @@ insecure_allow_anonymous = false
 
 [upstream]
 http2 = "auto"
+proxy = "env"
+pins = []
 connect_timeout = "10s"
 tls_timeout = "10s"
 response_timeout = "2m"
@@ -102,8 +112,25 @@ format = "text"
 "#;
 
 const TENANTS: &str = "tenants";
-const SECTIONS: [&str; 11] =
-    ["superoffice", "application", TENANTS, "listen", LISTENERS, "admin", "upstream", CACHE, "state", "renewal", "log"];
+const CLIENTS: &str = "clients";
+/// Sections whose tables have names of their own.
+const NAMED: [&str; 2] = [TENANTS, CLIENTS];
+const SECTIONS: [&str; 14] = [
+    "superoffice",
+    "application",
+    TENANTS,
+    "listen",
+    LISTENERS,
+    CLIENTS,
+    "anonymous",
+    "cors",
+    "admin",
+    "upstream",
+    CACHE,
+    "state",
+    "renewal",
+    "log",
+];
 
 /// What could be read, and all that could not. `Err` is a file that is no TOML at all.
 pub(super) fn read(text: &str, label: String, env: &BTreeMap<String, String>) -> Result<(Settings, Sources, Vec<Problem>), Problem> {
@@ -114,8 +141,8 @@ pub(super) fn read(text: &str, label: String, env: &BTreeMap<String, String>) ->
         let what = format!("is not valid TOML: {}", error.message().trim().replace('\n', "; "));
         Problem { key: String::new(), source: place, what, hint: "strings stand in quotes; see proxy.toml.example".to_owned() }
     })?;
-    let names = file.get(TENANTS).and_then(Value::as_dict).into_iter().flat_map(Dict::keys);
-    let variables = env::variables(env, names);
+    let names = |section: &str| file.get(section).and_then(Value::as_dict).into_iter().flat_map(Dict::keys).cloned().collect();
+    let variables = env::variables(env, NAMED.map(names));
     for variable in &variables {
         remove(&mut file, variable.setting());
     }
@@ -189,9 +216,9 @@ impl Provider for File {
     }
 }
 
-/// All keys of `proxy.toml`, `tenants.NAME` for any tenant, each with its default as TOML; without a default, empty.
+/// All keys of `proxy.toml`, `NAME` for that of any tenant or client, each with its default as TOML; without a default, empty.
 pub fn known_keys() -> Vec<(String, String)> {
-    let figment = Figment::from(Toml::string(DEFAULTS)).merge(Toml::string("[tenants.NAME]\n[[listeners]]\n[[cache]]"));
+    let figment = Figment::from(Toml::string(DEFAULTS)).merge(Toml::string("[tenants.NAME]\n[clients.NAME]\n[[listeners]]\n[[cache]]"));
     let sources = Sources::new(String::new(), "", figment, Dict::new());
     let mut reader = Reader::new(&sources);
     read_all(&sources, &mut reader);

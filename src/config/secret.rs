@@ -85,6 +85,11 @@ impl<'a> Secrets<'a> {
         read(&self.dir.join(path))
     }
 
+    /// A variable that is no secret's.
+    pub fn variable(&self, name: &str) -> Option<&str> {
+        self.env.get(name).map(String::as_str)
+    }
+
     /// Where a path of the configuration leads.
     pub fn path(&self, path: &Path) -> PathBuf {
         self.dir.join(path)

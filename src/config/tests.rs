@@ -4,6 +4,7 @@ mod doors;
 mod example;
 mod good;
 mod lists;
+mod outbound;
 mod problems;
 
 use std::path::Path;

@@ -148,6 +148,12 @@ pub struct AccessRecord {
     pub method: Method,
     /// The target as the caller wrote it.
     pub target: Option<PathAndQuery>,
+    /// The client, if it has a name.
+    pub client: Option<Arc<str>>,
+    /// The rule that refused the request.
+    pub refused_by: Option<String>,
+    /// The rule that would have refused it, were rules enforced.
+    pub would_refuse: Option<String>,
     /// The tenant, once matched.
     pub tenant: Option<Arc<str>>,
     /// The ticket that was used last.
@@ -193,6 +199,9 @@ impl AccessRecord {
             id,
             method,
             target,
+            client: None,
+            refused_by: None,
+            would_refuse: None,
             tenant: None,
             ticket: None,
             upstream: None,
@@ -249,6 +258,15 @@ impl Lines {
         let mut fields = Fields { line, json };
         // An id is made of characters that need no escape.
         fields.text("id", record.id.to_str().unwrap_or_default());
+        if let Some(client) = &record.client {
+            fields.text("client", client);
+        }
+        if let Some(rule) = &record.refused_by {
+            fields.text("refused_by", rule);
+        }
+        if let Some(rule) = &record.would_refuse {
+            fields.text("would_refuse", rule);
+        }
         if let Some(tenant) = &record.tenant {
             fields.text("tenant", tenant);
         }

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use tokio::time::Sleep;
 
+use super::caught::{Panicked, caught};
 use super::governor::Permit;
 use super::headers;
 use super::links::Rewritten;
@@ -137,6 +138,15 @@ pub struct Recorded {
     pub(super) limit: Option<(Pin<Box<Sleep>>, Duration)>,
 }
 
+impl Recorded {
+    fn poll_payload(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let Some(account) = &self.account else { return Pin::new(&mut self.payload).poll_frame(cx) };
+        let payload = &mut self.payload;
+        let polled = caught(&account.record.id, || Pin::new(payload).poll_frame(cx));
+        polled.map(|polled| polled.unwrap_or_else(|Panicked| Some(Err("the proxy failed".into()))))
+    }
+}
+
 impl HttpBody for Recorded {
     type Data = Bytes;
     type Error = BoxError;
@@ -149,7 +159,7 @@ impl HttpBody for Recorded {
         let over = self.limit.as_mut().and_then(|(sleep, total)| sleep.as_mut().poll(cx).is_ready().then_some(*total));
         let mut polled = match over {
             Some(total) => Poll::Ready(Some(Err(format!("not whole within {total:?}").into()))),
-            None => Pin::new(&mut self.payload).poll_frame(cx),
+            None => self.poll_payload(cx),
         };
         let ended = self.payload.is_end_stream();
         if let Some(Account { record, .. }) = &mut self.account {

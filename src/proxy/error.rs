@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use http::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, RETRY_AFTER};
+use http::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderName, HeaderValue, Response, StatusCode};
 use serde_json::json;
 
@@ -82,6 +82,18 @@ pub enum ProxyError {
     /// From a browser, or for another host.
     #[error("{0}")]
     ForbiddenOrigin(String),
+    /// Nobody knows this caller.
+    #[error("{0}")]
+    Unauthenticated(String),
+    /// What this caller may do does not include it.
+    #[error("this client may not do this here; the proxy's log names the rule")]
+    NotAllowed,
+    /// More calls than this caller may make; and when to come back.
+    #[error("this client makes more calls than it may")]
+    RateExceeded(Duration),
+    /// A mistake of ours.
+    #[error("the proxy failed; its log has a line with this request's id")]
+    Internal,
     /// The proxy is being stopped.
     #[error("the proxy is shutting down")]
     ShuttingDown,
@@ -95,11 +107,13 @@ pub enum ProxyError {
 
 impl ProxyError {
     /// Every code with its status, as README lists them.
-    pub const TABLE: [(&'static str, u16); 21] = [
+    pub const TABLE: [(&'static str, u16); 25] = [
         ("bad_target", 400),
         ("body_incomplete", 400),
         ("malformed_request", 400),
+        ("client_unauthenticated", 401),
         ("forbidden_origin", 403),
+        ("not_allowed", 403),
         ("unknown_tenant", 404),
         ("method_not_allowed", 405),
         ("body_timeout", 408),
@@ -107,7 +121,9 @@ impl ProxyError {
         ("body_too_large", 413),
         ("uri_too_long", 414),
         ("bad_envelope", 415),
+        ("client_rate_exceeded", 429),
         ("header_too_large", 431),
+        ("internal_error", 500),
         ("unsupported_coding", 501),
         ("upstream_unreachable", 502),
         ("overloaded", 503),
@@ -148,6 +164,10 @@ impl ProxyError {
             ProxyError::UpstreamUnreachable => "upstream_unreachable",
             ProxyError::UpstreamTimeout(_) => "upstream_timeout",
             ProxyError::ForbiddenOrigin(_) => "forbidden_origin",
+            ProxyError::Unauthenticated(_) => "client_unauthenticated",
+            ProxyError::NotAllowed => "not_allowed",
+            ProxyError::RateExceeded(_) => "client_rate_exceeded",
+            ProxyError::Internal => "internal_error",
             ProxyError::ShuttingDown => "shutting_down",
             ProxyError::Overloaded(_) => "overloaded",
             ProxyError::TooManyConnections => "too_many_connections",
@@ -181,6 +201,10 @@ impl ProxyError {
             ProxyError::UpstreamUnreachable => "Upstream unreachable",
             ProxyError::UpstreamTimeout(_) => "Upstream timed out",
             ProxyError::ForbiddenOrigin(_) => "Not from here",
+            ProxyError::Unauthenticated(_) => "Not a known client",
+            ProxyError::NotAllowed => "Not allowed",
+            ProxyError::RateExceeded(_) => "Too many calls",
+            ProxyError::Internal => "Internal error",
             ProxyError::ShuttingDown => "Shutting down",
             ProxyError::Overloaded(_) => "Overloaded",
             ProxyError::TooManyConnections => "Too many connections",
@@ -192,7 +216,7 @@ impl ProxyError {
         match self {
             ProxyError::TicketUnavailable { retry_after, .. } | ProxyError::TenantAddressUnknown(retry_after) => Some(*retry_after),
             ProxyError::TenantNotRunning(outage) => Some(outage.retry_after),
-            ProxyError::Overloaded(retry_after) => Some(*retry_after),
+            ProxyError::Overloaded(retry_after) | ProxyError::RateExceeded(retry_after) => Some(*retry_after),
             ProxyError::ShuttingDown | ProxyError::TooManyConnections => Some(Duration::from_secs(1)),
             _ => None,
         }
@@ -226,6 +250,12 @@ impl ProxyError {
         if matches!(self, ProxyError::UnsupportedCoding | ProxyError::MethodNotAllowed(ALLOWED)) {
             // Where this request ends is for the next one to guess, and behind CONNECT anything may come: there shall be no next one.
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        if let ProxyError::Unauthenticated(_) = self {
+            // A legacy client sends its password only when it is asked to.
+            for challenge in ["Bearer realm=\"soproxy\"", "Basic realm=\"soproxy\", charset=\"UTF-8\""] {
+                headers.append(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+            }
         }
         if let ProxyError::MethodNotAllowed(allowed) = self {
             headers.insert(ALLOW, HeaderValue::from_static(allowed));
@@ -283,10 +313,14 @@ mod tests {
             ProxyError::outage(&outage(false)),
             ProxyError::outage(&outage(true)),
             ProxyError::TenantAddressUnknown(Duration::ZERO),
+            ProxyError::Unauthenticated(String::new()),
+            ProxyError::NotAllowed,
+            ProxyError::RateExceeded(Duration::ZERO),
+            ProxyError::Internal,
         ];
         assert_eq!(all.len(), ProxyError::TABLE.len());
         for error in all {
-            assert_ne!(error.status(), 500, "{}", error.code());
+            assert!(error.status() != 500 || error == ProxyError::Internal, "{}", error.code());
         }
     }
 }

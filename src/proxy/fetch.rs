@@ -105,7 +105,7 @@ impl Proxy {
             };
             let permit = match turn.take() {
                 Some(permit) => permit,
-                None => match tenant.governor.ask(|| caller_of(ends), came, sent) {
+                None => match tenant.governor.ask(|| caller_of(record, ends), came, sent) {
                     Turn::Go(permit) => permit,
                     later => {
                         *turn = Some(Box::pin(queued(later, record)).await?);
@@ -183,7 +183,7 @@ impl Proxy {
                     if response.status() == StatusCode::SERVICE_UNAVAILABLE {
                         tenant.keeper.hint();
                     }
-                    let again = tenant.governor.ask(|| caller_of(ends), came, self.common.clock.now());
+                    let again = tenant.governor.ask(|| caller_of(record, ends), came, self.common.clock.now());
                     if matches!(again, Turn::Refused(_)) {
                         break response;
                     }
@@ -303,7 +303,11 @@ async fn queued(turn: Turn, record: &mut AccessRecord) -> Result<Permit, ProxyEr
 }
 
 /// Who takes turns with others.
-fn caller_of(ends: &Ends) -> Caller {
+fn caller_of(record: &AccessRecord, ends: &Ends) -> Caller {
+    if let Some(name) = &record.client {
+        return Caller::Name(name.clone());
+    }
+    // Those on a Unix socket have no address, and are this machine.
     Caller::Peer(ends.peer.map_or(IpAddr::from([127, 0, 0, 1]), |peer| peer.ip().to_canonical()))
 }
 

@@ -38,7 +38,7 @@ fn kind(name: &str) -> Kind {
         "te" | "upgrade" | "keep-alive" | "proxy-connection" | "transfer-encoding" | "proxy-authenticate" | "proxy-authorization" => {
             Kind::Hop
         }
-        "host" | "forwarded" | "so-apptoken" | "authorization" | "x-rewrite-url" | "x-original-url" => Kind::Ours,
+        "host" | "forwarded" | "so-apptoken" | "authorization" | "x-api-key" | "x-rewrite-url" | "x-original-url" => Kind::Ours,
         _ if name.starts_with("x-forwarded-") => Kind::Ours,
         // IIS folds `_` and `-`, so `SO_AppToken` would shadow ours.
         _ if name.contains('_') => match kind(&name.replace('_', "-")) {
@@ -171,7 +171,8 @@ pub fn settle_length(headers: &mut HeaderMap, length: Option<u64>) {
         None => _ = claimed.remove_entry_mult(),
         Some(length) => {
             let mut values = claimed.iter();
-            let plain = values.next().is_some_and(|value| value.as_bytes().iter().all(u8::is_ascii_digit)) && values.next().is_none();
+            let digits = |value: &HeaderValue| !value.is_empty() && value.as_bytes().iter().all(u8::is_ascii_digit);
+            let plain = values.next().is_some_and(digits) && values.next().is_none();
             if !plain {
                 claimed.insert(HeaderValue::from(length));
             }
@@ -254,6 +255,8 @@ mod tests {
             ("Authorization", "Basic x"),
             ("SO-AppToken", "y"),
             ("SO_AppToken", "z"),
+            ("X-Api-Key", "k"),
+            ("X_API_KEY", "k"),
             ("so_apptoken", "z"),
             ("Proxy-Authorization", "q"),
             ("X-Forwarded-For", "1.2.3.4"),

@@ -1,5 +1,7 @@
 //! The upstream URI: which targets are carried, and how the tenant's base and the caller's path become one.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use http::uri::{PathAndQuery, Uri};
 
@@ -7,43 +9,106 @@ use super::error::ProxyError;
 use crate::superoffice::origin::BaseUrl;
 
 /// Refuses a path that upstream could read as another path than the one we matched: dot segments, encoded slashes or dots,
-/// backslashes (which IIS takes for slashes), NUL, and what only some decoders take for one of these: overlong UTF-8
-/// (`%c0%ae`), `%u002e`, dots with blanks or parameters behind them. The query is not looked at: nothing is decided by it.
+/// backslashes (which IIS takes for slashes), semicolons (behind which some servers see parameters), control characters, what is
+/// encoded twice, what ASP.NET cuts out, and what only some decoders take for one of these: incomplete escapes, overlong UTF-8
+/// (`%c0%ae`), `%u002e`, dots with blanks behind them. The query is not looked at: nothing is decided by it.
 pub fn check(path: &str) -> Result<(), ProxyError> {
     // One scan for the rare bytes; nearly every path holds none of them. To its end in any case: that way many bytes are
     // looked at in one step.
-    let holds = |rare: fn(u8) -> bool| path.bytes().fold(false, |found, byte| found | rare(byte));
-    if !holds(|byte| matches!(byte, b'.' | b'%' | b'\\' | 0)) {
-        return Ok(());
+    let rare = |byte: u8| matches!(byte, b'.' | b'%' | b'\\' | b';' | b'(' | 0..=0x1f | 0x7f);
+    match path.bytes().fold(false, |found, byte| found | rare(byte)) {
+        true => doubt(path).map_or(Ok(()), |reason| Err(ProxyError::BadTarget(reason))),
+        false => Ok(()),
     }
-    if holds(|byte| matches!(byte, b'\\' | 0)) {
-        return Err(ProxyError::BadTarget("a backslash or NUL in the path"));
-    }
-    if path.split('/').any(is_dot_segment) {
-        return Err(ProxyError::BadTarget("a dot segment in the path"));
-    }
-    let encoded = |at: usize| path.as_bytes().get(at + 1..at + 3).unwrap_or_default();
-    for (at, _) in path.match_indices('%') {
-        match encoded(at) {
-            b"2f" | b"2F" | b"5c" | b"5C" => return Err(ProxyError::BadTarget("an encoded slash or backslash in the path")),
-            b"2e" | b"2E" => return Err(ProxyError::BadTarget("an encoded dot in the path")),
-            b"00" => return Err(ProxyError::BadTarget("an encoded NUL in the path")),
-            [b'c' | b'C', b'0' | b'1'] => return Err(ProxyError::BadTarget("bytes in the path that are never UTF-8")),
-            [b'u' | b'U', _] => return Err(ProxyError::BadTarget("%u in the path, which is no percent-encoding")),
-            _ => {}
-        }
-    }
-    Ok(())
 }
 
-/// `.` and `..`, and the same with what Windows ignores at the end of a name (dots, blanks) or others cut off (`;…`).
-fn is_dot_segment(segment: &str) -> bool {
-    if !segment.starts_with('.') {
-        return false;
+#[cold]
+fn doubt(path: &str) -> Option<&'static str> {
+    if path.contains('\\') {
+        return Some("a backslash in the path: write / between segments");
     }
-    let name = segment.split(';').next().unwrap_or_default();
-    let bare = name.trim_end_matches(['.', ' ']).trim_end_matches("%20");
-    bare.trim_end_matches(['.', ' ']).is_empty()
+    if path.contains(';') {
+        return Some(SEMICOLON);
+    }
+    if path.bytes().any(|byte| byte.is_ascii_control()) {
+        return Some(CONTROL);
+    }
+    let decoded = match decode(path) {
+        Ok(decoded) => decoded,
+        Err(reason) => return Some(reason),
+    };
+    if is_encoded_again(&decoded) {
+        return Some(DECODED_TWICE);
+    }
+    if is_overlong(&decoded) {
+        return Some("bytes in the path that are never UTF-8: encode each character as UTF-8, once");
+    }
+    if decoded.split(|byte| *byte == b'/').any(is_dot_segment) {
+        return Some("a dot segment in the path: write the path without . and ..");
+    }
+    holds_a_session(&decoded).then_some("what ASP.NET takes for a session, (S(…)), in the path: leave it out")
+}
+
+/// Why a path is refused in which an escape was escaped.
+pub(super) const DECODED_TWICE: &str = "an escape in the path that is encoded a second time (%252e): encode each character once";
+const SEMICOLON: &str = "a semicolon in the path, behind which some servers see parameters: leave it out";
+const CONTROL: &str = "a control character in the path: leave it out";
+
+/// Percent-decodes once. Refuses what is no escape, and what must not be written as one.
+pub(super) fn decode(path: &str) -> Result<Cow<'_, [u8]>, &'static str> {
+    let mut parts = path.split('%');
+    let before = parts.next().unwrap_or_default();
+    if before.len() == path.len() {
+        return Ok(Cow::Borrowed(path.as_bytes()));
+    }
+    let mut decoded = Vec::with_capacity(path.len());
+    decoded.extend_from_slice(before.as_bytes());
+    for part in parts {
+        let (byte, rest) = match part.as_bytes() {
+            [b'u' | b'U', ..] => return Err("%u in the path, which is no percent-encoding: encode the character's UTF-8 bytes"),
+            [high, low, rest @ ..] => (hex(*high).zip(hex(*low)).map(|(high, low)| high << 4 | low), rest),
+            _ => (None, &[][..]),
+        };
+        match byte {
+            None => return Err("a % in the path that two hexadecimal digits do not follow: write %25 for the character itself"),
+            Some(b'/' | b'\\') => return Err("an encoded slash or backslash in the path: it can only be sent in a query or a body"),
+            Some(b'.') => return Err("an encoded dot in the path: write it as it is"),
+            Some(b';') => return Err(SEMICOLON),
+            Some(0..=0x1f | 0x7f) => return Err(CONTROL),
+            Some(byte) => decoded.push(byte),
+        }
+        decoded.extend_from_slice(rest);
+    }
+    Ok(Cow::Owned(decoded))
+}
+
+fn hex(digit: u8) -> Option<u8> {
+    char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok())
+}
+
+/// Whether a decoded path could be decoded once more. Its percent signs were escapes themselves.
+pub(super) fn is_encoded_again(decoded: &[u8]) -> bool {
+    decoded.windows(3).any(|bytes| match bytes {
+        [b'%', b'u' | b'U', digit] => digit.is_ascii_hexdigit(),
+        [b'%', high, low] => high.is_ascii_hexdigit() && low.is_ascii_hexdigit(),
+        _ => false,
+    })
+}
+
+/// ASCII characters in more bytes than one: no UTF-8, but some decoders take them.
+fn is_overlong(decoded: &[u8]) -> bool {
+    decoded.iter().any(|byte| matches!(byte, 0xc0 | 0xc1))
+        || decoded.windows(2).any(|bytes| matches!(bytes, [0xe0, 0x80..=0x9f] | [0xf0, 0x80..=0x8f] | [0xf8..=0xff, _]))
+}
+
+/// `.` and `..`, and the same with what Windows ignores at the end of a name: dots and blanks.
+fn is_dot_segment(segment: &[u8]) -> bool {
+    segment.contains(&b'.') && segment.iter().all(|byte| matches!(byte, b'.' | b' '))
+}
+
+/// `(S(…))`: ASP.NET cuts that out of a path, wherever it stands, before it looks at the rest.
+pub(super) fn holds_a_session(decoded: &[u8]) -> bool {
+    decoded.windows(3).any(|bytes| matches!(bytes, [b'(', kind, b'('] if kind.is_ascii_alphabetic()))
 }
 
 /// The tenant's base, then what followed `/{tenant}/api` and the query, byte for byte.
@@ -100,7 +165,18 @@ mod tests {
 
     #[test]
     fn ambiguous_paths_are_refused() {
-        for good in ["/Cust1/api/v1/a.b/..c/x..", "/Cust1/api/%20%41", "/x%2", "/x%", "/%252e", "/a;b=.", "/%c3%a5", "/.x;y"] {
+        for good in [
+            "/Cust1/api/v1/a.b/..c/x..",
+            "/Cust1/api/%20%41",
+            "/100%25",
+            "/100%25/de",
+            "/100%25%20off",
+            "/%c3%a5/å",
+            "/.x/x./..x",
+            "/a//$metadata/",
+            "/Contact(5)/f((x))",
+            "/Services88/Contact.svc",
+        ] {
             assert_eq!(check(good), Ok(()), "{good}");
         }
         for bad in [
@@ -117,11 +193,42 @@ mod tests {
             "/a%2e",
             "/a/...",
             "/a/..%20/b",
+            "/a/.%20./b",
+            "/a/%20./b",
             "/a/..;/b",
             "/a/.;x=1",
+            "/a;b=.",
+            "/a;b",
+            "/a%3bb",
+            "/a%3B",
+            "/x%",
+            "/x%2",
+            "/x%/2f",
+            "/%zz",
+            "/%2g",
+            "/%å",
+            "/a%0d%0aX:1",
+            "/a%1F",
+            "/a%7f",
+            "/a\x7f",
+            "/%252e",
+            "/%252E%252e/",
+            "/%25%32%65",
+            "/%25%35c",
+            "/a%253bx",
+            "/%25252e",
+            "/%25u002e",
+            "/%25%75002e",
             "/%u002e%U002e/",
+            "/%u",
             "/%c0%ae%C0%AE/",
             "/%c1%9c",
+            "/%e0%80%ae",
+            "/%F0%80%80%af",
+            "/%f8%80%80%80%af",
+            "/(S(x))/b",
+            "/.(S(x))./b",
+            "/%28A%28x))/b",
         ] {
             assert!(check(bad).is_err(), "{bad}");
         }
@@ -163,6 +270,25 @@ mod tests {
     }
 
     proptest::proptest! {
+        /// Split first and decoded then, or decoded first and split then: the same segments, and none that means something.
+        #[test]
+        fn what_is_carried_has_the_same_segments_before_and_after_decoding(
+            path in "/([a./;\\\\(S)]|%(2[05eEfF]|25|3[0-9bB]|5[cC]|6[1-9]|c[013]|e0|[89a][0-9a]|0[0d]|u0|.)?){0,12}"
+        ) {
+            if check(&path).is_ok() {
+                let whole = decode(&path).unwrap().into_owned();
+                let parts: Vec<Vec<u8>> = path.split('/').map(|part| decode(part).unwrap().into_owned()).collect();
+                proptest::prop_assert!(whole.split(|byte| *byte == b'/').eq(parts.iter().map(Vec::as_slice)));
+                for part in &parts {
+                    let kept = part.iter().rev().skip_while(|byte| matches!(byte, b'.' | b' ')).count();
+                    proptest::prop_assert!(kept > 0 || !part.contains(&b'.'), "a dot segment");
+                    proptest::prop_assert!(!part.iter().any(|byte| matches!(byte, b'\\' | b';' | 0..=31 | 127)));
+                    let escape = |bytes: &[u8]| bytes[0] == b'%' && bytes[1].is_ascii_hexdigit() && bytes[2].is_ascii_hexdigit();
+                    proptest::prop_assert!(!part.windows(3).any(escape), "encoded twice");
+                }
+            }
+        }
+
         #[test]
         fn whatever_a_uri_may_hold_survives(rest in "(/[!$-;=@-\\[\\]_a-z|~]{0,8}){0,4}", query in proptest::option::of("[!$-;=?-_a-z|~]{0,12}")) {
             let base: BaseUrl = "https://a.superoffice.com/Cust1/api/".parse().unwrap();

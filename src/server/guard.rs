@@ -45,14 +45,15 @@ impl HostGuard {
 
     /// Looks at `Host`, at an absolute-form target's authority, at `Origin` and `Sec-Fetch-Site`. `local` is the address
     /// that the connection was made to, if it has one. A tenant's name may stand before `localhost` and the further hosts, with a dot
-    /// between: which one it was. No other sub-domain is ours.
+    /// between: which one it was. No other sub-domain is ours. `page`: it is from a page that may call.
     pub fn check<'r>(
         &self,
         parts: &'r Parts,
         local: Option<IpAddr>,
+        page: bool,
         is_tenant: impl Fn(&str) -> bool,
     ) -> Result<Option<&'r str>, Forbidden> {
-        if parts.headers.contains_key(ORIGIN) || by_a_page(&parts.headers) {
+        if !page && (parts.headers.contains_key(ORIGIN) || by_a_page(&parts.headers)) {
             return Err(Forbidden::Browser);
         }
         let lines = parts.headers.get_all(HOST).iter().map(|host| host.to_str().map(host_of).unwrap_or_default());
@@ -126,7 +127,7 @@ mod tests {
         let guard = HostGuard::new(&["soproxy".to_owned(), "Crm.Example".to_owned()]);
         let parts = request.body(()).unwrap().into_parts().0;
         let is_tenant = |name: &str| ["cust1", "cust2"].iter().any(|tenant| tenant.eq_ignore_ascii_case(name));
-        guard.check(&parts, "10.1.2.3".parse().ok(), is_tenant).map(|tenant| tenant.map(str::to_owned))
+        guard.check(&parts, "10.1.2.3".parse().ok(), false, is_tenant).map(|tenant| tenant.map(str::to_owned))
     }
 
     #[test]

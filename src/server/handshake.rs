@@ -19,7 +19,7 @@ use crate::peer::Certificate;
 const HANDSHAKE: u8 = 22;
 
 /// To whoever speaks HTTP to a port that speaks TLS.
-const NOT_TLS: &[u8] = b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: 39\r\nConnection: close\r\n\r\n\
+const NOT_TLS: &[u8] = b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: 40\r\nConnection: close\r\n\r\n\
 this port speaks TLS: use https:// here\n";
 
 /// How a handshake ended.

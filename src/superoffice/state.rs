@@ -119,7 +119,7 @@ impl TenantState {
     /// its number; a time without zone is UTC; what else there is does not matter, but is kept.
     pub fn parse(body: &[u8]) -> Result<TenantState, StateError> {
         let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
-        let document: Map<String, Value> = serde_json::from_slice(body).map_err(|error| StateError::Malformed(error.to_string()))?;
+        let document: Map<String, Value> = serde_json::from_slice(body).map_err(|error| StateError::Malformed(unread(&error)))?;
         let member = |name: &str| document.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value);
         let words = |name: &str| match member(name) {
             Some(Value::String(text)) => text.trim().to_owned(),
@@ -159,6 +159,12 @@ impl TenantState {
         let deleted = self.condition == Condition::Deleted;
         Some(Outage { name: self.name.clone(), meaning, deleted, retry_after: Duration::from_secs(retry) })
     }
+}
+
+/// Not the error's own words: they repeat a text of any length that stands where the object should.
+fn unread(error: &serde_json::Error) -> String {
+    let why = if error.is_data() { "a JSON object was expected" } else { "JSON that is not well formed" };
+    format!("{why} at line {}, column {}", error.line(), error.column())
 }
 
 fn time(told: &str) -> Option<Timestamp> {

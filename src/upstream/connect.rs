@@ -1,5 +1,7 @@
-//! New connections: name, TCP (both address families, the faster wins), TLS, each step with its own time limit.
+//! New connections: name, TCP (both address families, the faster wins), a proxy's tunnel where there is one, TLS; each step
+//! with its own time limit.
 
+use std::fmt::Display;
 use std::io::{IoSlice, Result};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -11,24 +13,32 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tower_service::Service;
 
+use super::proxies::Proxies;
+use super::proxy::{Kind, Proxy};
 use super::socket::{Socket, Tally};
-use super::{Settings, UpstreamError};
+use super::tls::Tls;
+use super::{Settings, UpstreamError, pins, tunnel};
 use crate::body::chain;
 use crate::superoffice::origin::BaseUrl;
 
+const HTTP_1: &[u8] = b"http/1.1";
 const HTTP_2: &[u8] = b"h2";
 
 /// Makes connections.
 #[derive(Clone)]
 pub struct Connector {
     tcp: HttpConnector,
+    proxies: Proxies,
     tls: TlsConnector,
     /// The same without the offer of HTTP/2: an upgrade is a matter of HTTP/1.1.
     tls_http1: TlsConnector,
+    tls_proxy: TlsConnector,
     connect: Duration,
     handshake: Duration,
 }
@@ -39,6 +49,8 @@ pub enum Stream {
     Plain(Socket),
     /// Verified.
     Tls(Box<TlsStream<Socket>>),
+    /// The same, through a proxy that is itself spoken to by TLS.
+    Twice(Box<TlsStream<TlsStream<Socket>>>),
 }
 
 /// What the two sides agreed on.
@@ -51,48 +63,105 @@ pub struct Connected {
     pub http2: bool,
 }
 
+type Failure<T> = std::result::Result<T, String>;
+
 impl Connector {
     /// With `settings.http2` the TLS handshake offers it.
-    pub fn new(mut tls: ClientConfig, settings: &Settings) -> Connector {
+    pub fn new(tls: Tls, proxies: Proxies, settings: &Settings) -> Connector {
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
         tcp.set_keepalive(Some(Duration::from_secs(60)));
-        tls.alpn_protocols = vec![b"http/1.1".to_vec()];
-        let tls_http1 = TlsConnector::from(Arc::new(tls.clone()));
-        if settings.http2 {
-            tls.alpn_protocols.insert(0, HTTP_2.to_vec());
+        let offering = |mut tls: ClientConfig, protocols: &[&[u8]]| {
+            tls.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
+            TlsConnector::from(Arc::new(tls))
+        };
+        let protocols: &[&[u8]] = if settings.http2 { &[HTTP_2, HTTP_1] } else { &[HTTP_1] };
+        Connector {
+            tcp,
+            proxies,
+            tls: offering(tls.origin.clone(), protocols),
+            tls_http1: offering(tls.origin, &[HTTP_1]),
+            tls_proxy: offering(tls.proxy, &[HTTP_1]),
+            connect: settings.connect,
+            handshake: settings.tls,
         }
-        Connector { tcp, tls: TlsConnector::from(Arc::new(tls)), tls_http1, connect: settings.connect, handshake: settings.tls }
     }
 
     /// One connection to `origin`.
     pub async fn connect(&self, origin: &BaseUrl, http1_only: bool) -> std::result::Result<Connected, UpstreamError> {
-        let uri = Uri::builder().scheme(origin.scheme().clone()).authority(origin.authority().clone()).path_and_query("/");
-        let uri = uri.build().map_err(|error| UpstreamError::Unreachable(error.to_string()))?;
-        // A clone, because calling asks for `&mut`; it is two counters.
-        let connecting = self.tcp.clone().call(uri);
-        let stream = match tokio::time::timeout(self.connect, connecting).await {
-            Ok(Ok(stream)) => stream.into_inner(),
-            Ok(Err(error)) => return Err(UpstreamError::Unreachable(chain(&error))),
-            Err(_) => return Err(UpstreamError::Unreachable(format!("no connection within {:?}", self.connect))),
+        let tls = if http1_only { &self.tls_http1 } else { &self.tls };
+        let connected = match self.proxies.to(origin) {
+            None => self.directly(origin, tls).await,
+            Some(proxy) => Box::pin(self.through(proxy, origin, tls)).await,
         };
+        connected.map_err(UpstreamError::Unreachable)
+    }
+
+    async fn directly(&self, origin: &BaseUrl, tls: &TlsConnector) -> Failure<Connected> {
+        let uri = Uri::builder().scheme(origin.scheme().clone()).authority(origin.authority().clone()).path_and_query("/");
+        let uri = uri.build().map_err(|error| error.to_string())?;
+        let stream = timeout(self.connect, self.tcp(uri)).await.map_err(|_| format!("no connection within {:?}", self.connect))??;
         let socket = Socket::new(stream, origin.is_https());
         let tally = socket.tally();
         if !origin.is_https() {
             return Ok(Connected { stream: Stream::Plain(socket), tally, http2: false });
         }
-        let name = origin.host().trim_start_matches('[').trim_end_matches(']').to_owned();
-        let name = ServerName::try_from(name).map_err(|error| UpstreamError::Unreachable(error.to_string()))?;
-        let tls = if http1_only { &self.tls_http1 } else { &self.tls };
-        let stream = match tokio::time::timeout(self.handshake, tls.connect(name, socket)).await {
-            Ok(Ok(stream)) => stream,
-            Ok(Err(error)) => return Err(UpstreamError::Unreachable(format!("TLS: {}", chain(&error)))),
-            Err(_) => return Err(UpstreamError::Unreachable(format!("no TLS handshake within {:?}", self.handshake))),
-        };
-        let http2 = stream.get_ref().1.alpn_protocol() == Some(HTTP_2);
+        let (stream, http2) = self.secured(tls, origin, socket).await?;
         Ok(Connected { stream: Stream::Tls(Box::new(stream)), tally, http2 })
     }
+
+    /// The way to the proxy's tunnel takes no longer than any connection may; the origin's handshake comes after it.
+    async fn through(&self, proxy: &Proxy, origin: &BaseUrl, tls: &TlsConnector) -> Failure<Connected> {
+        let deadline = Instant::now() + self.connect;
+        let failed = |why: &dyn Display| format!("proxy {proxy}: {why}");
+        let late = |what: &str| failed(&format_args!("{what} within {:?}", self.connect));
+        let uri = proxy.uri().map_err(|error| failed(&error))?;
+        let stream = timeout_at(deadline, self.tcp(uri)).await.map_err(|_| late("no connection"))?.map_err(|why| failed(&why))?;
+        let (host, port) = (origin.host(), origin.port());
+        let socket = Socket::new(stream, true);
+        let tally = socket.tally();
+        if proxy.kind() == Kind::Https {
+            let shaken = timeout_at(deadline, self.tls_proxy.connect(server_name(proxy.host())?, socket));
+            let shaken = shaken.await.map_err(|_| late("no TLS handshake"))?;
+            let stream = shaken.map_err(|error| failed(&format_args!("TLS: {}", chain(&error))))?;
+            let tunnel = timeout_at(deadline, tunnel::connect(stream, proxy, host, port)).await.map_err(|_| late("no tunnel"))?;
+            let (stream, http2) = self.secured(tls, origin, tunnel.map_err(|error| failed(&error))?).await?;
+            return Ok(Connected { stream: Stream::Twice(Box::new(stream)), tally, http2 });
+        }
+        let tunnel = async {
+            match proxy.kind() {
+                Kind::Socks => tunnel::socks(socket, proxy, host, port).await,
+                Kind::Http | Kind::Https => tunnel::connect(socket, proxy, host, port).await,
+            }
+        };
+        let tunnel = timeout_at(deadline, tunnel).await.map_err(|_| late("no tunnel"))?;
+        let (stream, http2) = self.secured(tls, origin, tunnel.map_err(|error| failed(&error))?).await?;
+        Ok(Connected { stream: Stream::Tls(Box::new(stream)), tally, http2 })
+    }
+
+    async fn tcp(&self, to: Uri) -> Failure<TcpStream> {
+        // A clone, because calling asks for `&mut`; it is two counters.
+        let connected = self.tcp.clone().call(to).await;
+        connected.map(|stream| stream.into_inner()).map_err(|error| chain(&error))
+    }
+
+    /// TLS with the origin, and whether HTTP/2 was chosen.
+    async fn secured<S>(&self, tls: &TlsConnector, origin: &BaseUrl, stream: S) -> Failure<(TlsStream<S>, bool)>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let name = server_name(origin.host().trim_start_matches('[').trim_end_matches(']'))?;
+        let shaken = timeout(self.handshake, tls.connect(name, stream)).await;
+        let shaken = shaken.map_err(|_| format!("no TLS handshake within {:?}", self.handshake))?;
+        let stream = shaken.map_err(|error| format!("TLS: {}", pins::failure(&error).unwrap_or_else(|| chain(&error))))?;
+        let http2 = stream.get_ref().1.alpn_protocol() == Some(HTTP_2);
+        Ok((stream, http2))
+    }
+}
+
+fn server_name(host: &str) -> Failure<ServerName<'static>> {
+    ServerName::try_from(host.to_owned()).map_err(|error| error.to_string())
 }
 
 impl AsyncRead for Stream {
@@ -100,6 +169,7 @@ impl AsyncRead for Stream {
         match self.get_mut() {
             Stream::Plain(stream) => Pin::new(stream).poll_read(cx, buffer),
             Stream::Tls(stream) => Pin::new(stream).poll_read(cx, buffer),
+            Stream::Twice(stream) => Pin::new(stream).poll_read(cx, buffer),
         }
     }
 }
@@ -109,6 +179,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Stream::Plain(stream) => Pin::new(stream).poll_write(cx, bytes),
             Stream::Tls(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Stream::Twice(stream) => Pin::new(stream).poll_write(cx, bytes),
         }
     }
 
@@ -116,6 +187,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Stream::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
             Stream::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
+            Stream::Twice(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
         }
     }
 
@@ -127,6 +199,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Stream::Plain(stream) => Pin::new(stream).poll_flush(cx),
             Stream::Tls(stream) => Pin::new(stream).poll_flush(cx),
+            Stream::Twice(stream) => Pin::new(stream).poll_flush(cx),
         }
     }
 
@@ -134,6 +207,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Stream::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
             Stream::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+            Stream::Twice(stream) => Pin::new(stream).poll_shutdown(cx),
         }
     }
 }

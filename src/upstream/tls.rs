@@ -1,11 +1,19 @@
-//! What TLS towards SuperOffice trusts: the platform's roots, and those of `ca_file`.
+//! What TLS towards SuperOffice trusts: the platform's roots, those of `ca_file`, and of these only pinned keys if there are
+//! any; and who we are to a server that asks.
 
 use std::sync::Arc;
 
-use rustls::ClientConfig;
+use rustls::client::danger::ServerCertVerifier;
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
+use rustls::sign::SingleCertAndKey;
+use rustls::{ClientConfig, ConfigBuilder, WantsVerifier};
 use rustls_platform_verifier::Verifier;
+
+pub use super::identity::{Identity, InvalidIdentity};
+use super::pins::Pinned;
+pub use super::pins::{InvalidPin, Pin};
 
 /// No TLS client can be made.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -18,10 +26,21 @@ pub enum TlsError {
         "the machine's trusted roots cannot be read ({0}); install them (Debian: ca-certificates), or name a file in SSL_CERT_FILE or in ca_file"
     )]
     Roots(String),
+    /// The certificate of our own cannot be used.
+    #[error("client_certificate: {0}")]
+    Identity(String),
 }
 
-/// A client configuration: TLS 1.2 and up, one crypto back end, roots as above.
-pub fn client_config(ca_pem: Option<&[u8]>) -> Result<ClientConfig, TlsError> {
+/// TLS to origins, and to a proxy on the way: of the same roots, without pins, and without a certificate of our own.
+pub struct Tls {
+    /// To SuperOffice.
+    pub origin: ClientConfig,
+    /// To a proxy.
+    pub proxy: ClientConfig,
+}
+
+/// TLS 1.2 and up, one crypto back end, roots as above.
+pub fn client_config(ca_pem: Option<&[u8]>, pins: &[Pin], identity: Option<&Identity>) -> Result<Tls, TlsError> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let extra = match ca_pem {
         Some(pem) => {
@@ -29,22 +48,40 @@ pub fn client_config(ca_pem: Option<&[u8]>) -> Result<ClientConfig, TlsError> {
         }
         None => Vec::new(),
     };
-    let verifier = Verifier::new_with_extra_roots(extra, provider.clone()).map_err(|error| TlsError::Roots(error.to_string()))?;
-    let config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| TlsError::Roots(error.to_string()))?
-        .dangerous() // rustls' word for any verifier but its own; this one is the platform's
-        .with_custom_certificate_verifier(Arc::new(verifier))
-        .with_no_client_auth();
-    Ok(config)
+    let roots = Verifier::new_with_extra_roots(extra, provider.clone()).map_err(|error| TlsError::Roots(error.to_string()))?;
+    let roots: Arc<dyn ServerCertVerifier> = Arc::new(roots);
+    let proxy = verifying(&provider, roots.clone())?.with_no_client_auth();
+    let verifier: Arc<dyn ServerCertVerifier> = match pins {
+        [] => roots,
+        pins => Arc::new(Pinned::new(roots, pins.to_vec(), provider.signature_verification_algorithms)),
+    };
+    let origin = verifying(&provider, verifier)?;
+    let origin = match identity {
+        None => origin.with_no_client_auth(),
+        Some(identity) => {
+            let key = identity.certified(&provider).map_err(|error| TlsError::Identity(error.to_string()))?;
+            origin.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(key)))
+        }
+    };
+    Ok(Tls { origin, proxy })
 }
 
 /// A configuration that trusts nobody: for machines without roots whose configuration needs no TLS.
-pub fn no_roots() -> Result<ClientConfig, TlsError> {
-    let config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
-        .with_safe_default_protocol_versions()
-        .map_err(|error| TlsError::Roots(error.to_string()))?
-        .with_root_certificates(rustls::RootCertStore::empty())
-        .with_no_client_auth();
-    Ok(config)
+pub fn no_roots() -> Result<Tls, TlsError> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = builder(&provider)?.with_root_certificates(rustls::RootCertStore::empty()).with_no_client_auth();
+    Ok(Tls { origin: config.clone(), proxy: config })
+}
+
+fn builder(provider: &Arc<CryptoProvider>) -> Result<ConfigBuilder<ClientConfig, WantsVerifier>, TlsError> {
+    let builder = ClientConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions();
+    builder.map_err(|error| TlsError::Roots(error.to_string()))
+}
+
+fn verifying(
+    provider: &Arc<CryptoProvider>,
+    verifier: Arc<dyn ServerCertVerifier>,
+) -> Result<ConfigBuilder<ClientConfig, rustls::client::WantsClientCert>, TlsError> {
+    // `dangerous` is rustls' word for any verifier but its own.
+    Ok(builder(provider)?.dangerous().with_custom_certificate_verifier(verifier))
 }

@@ -230,3 +230,21 @@ fn readme_tells_what_each_state_is_answered_with() {
     let other = TenantState::parse(br#"{"State":"Frozen","IsRunning":false}"#).unwrap().outage().unwrap();
     assert_eq!(row("one that is not documented")[4], other.retry_after.as_secs().to_string());
 }
+
+#[test]
+fn every_attack_in_the_security_policy_names_tests_that_exist() {
+    let policy = fs::read_to_string(root().join("SECURITY.md")).unwrap();
+    let mut files = sources(&root().join("src"));
+    files.extend(sources(&root().join("tests/it")));
+    let all: String = files.iter().map(|path| fs::read_to_string(path).unwrap()).collect();
+    let rows: Vec<&str> = policy.split("## Attacks").nth(1).unwrap().lines().filter(|line| line.starts_with("| ")).skip(1).collect();
+    assert!(rows.len() > 20, "the table is there");
+    for row in rows {
+        let tests = row.trim_end_matches(" |").rsplit('|').next().unwrap();
+        let names: Vec<&str> = tests.split('`').skip(1).step_by(2).collect();
+        assert!(!names.is_empty(), "{row}: no test is named");
+        for name in names {
+            assert!(all.contains(&format!("fn {name}(")), "{row}: there is no test {name}");
+        }
+    }
+}

@@ -6,15 +6,14 @@ use std::path::PathBuf;
 use super::Assembly;
 use crate::config::file::{Door, Field, ListenerSettings, Settings, StateSettings, TenantSettings, nearest};
 use crate::config::{Admin, BoundListener, Listen, State};
-use crate::superoffice::origin::BaseUrl;
 
-const ANYBODY: &str = "soproxy does not ask its callers who they are, so whoever reaches this address reads and writes the tenants' data";
+const ANYBODY: &str = "callers without a name are served here, so whoever reaches this address reads and writes the tenants' data";
 
 impl Assembly<'_> {
     pub(super) fn listen(&mut self, all: &Settings) -> Option<Listen> {
         let settings = &all.listen;
         if let Some(addresses) = &settings.door.addresses {
-            self.reach("listen.address", "listen", &addresses.tcp, settings.door.insecure_allow_anonymous, ANYBODY);
+            self.reach("listen.address", "listen", &addresses.tcp, anonymous(all), ANYBODY);
         }
         let default_tenant = match &settings.default_tenant {
             Field::Absent => Some(None),
@@ -30,7 +29,7 @@ impl Assembly<'_> {
             hosts: settings.door.hosts.clone()?,
             insecure_allow_anonymous: settings.door.insecure_allow_anonymous?,
             default_tenant: default_tenant?,
-            public_url: optional(&settings.public_url)?,
+            public_url: settings.public_url.optional()?,
             trusted_proxies: settings.trusted_proxies.clone()?,
             limits: settings.limits.clone()?,
             max_uri: settings.max_uri?,
@@ -50,7 +49,7 @@ impl Assembly<'_> {
         let table = format!("listeners[{index}]");
         let key = |name: &str| format!("{table}.{name}");
         if let Some(addresses) = &settings.addresses {
-            self.reach(&key("address"), "listen", &addresses.tcp, all.listen.door.insecure_allow_anonymous, ANYBODY);
+            self.reach(&key("address"), "listen", &addresses.tcp, anonymous(all), ANYBODY);
         }
         let tenant = match &settings.tenant {
             Field::Absent => Some(None),
@@ -64,12 +63,12 @@ impl Assembly<'_> {
             sockets: sockets?,
             tls: tls?,
             tenant: tenant?,
-            public_url: optional(&settings.public_url)?,
+            public_url: settings.public_url.optional()?,
         })
     }
 
     /// A tenant's name as its table spells it.
-    fn configured(&mut self, key: &str, name: &str, tenants: &[TenantSettings]) -> Option<String> {
+    pub(super) fn configured(&mut self, key: &str, name: &str, tenants: &[TenantSettings]) -> Option<String> {
         if let Some(tenant) = tenants.iter().find(|tenant| tenant.name.eq_ignore_ascii_case(name)) {
             return Some(tenant.name.clone());
         }
@@ -96,7 +95,7 @@ impl Assembly<'_> {
     pub(super) fn admin(&mut self, settings: &Door<Option<Vec<SocketAddr>>>) -> Option<Option<Admin>> {
         if let Some(Some(addresses)) = &settings.addresses {
             let means = "whoever reaches this address learns the tenants' names and states";
-            self.reach("admin.address", "admin", addresses, settings.insecure_allow_anonymous, means);
+            self.reach("admin.address", "admin", addresses, settings.insecure_allow_anonymous.map(Some), means);
         }
         let admin = |addresses| {
             Some(Admin { addresses, hosts: settings.hosts.clone()?, insecure_allow_anonymous: settings.insecure_allow_anonymous? })
@@ -107,19 +106,25 @@ impl Assembly<'_> {
         }
     }
 
-    /// A listener that other machines can reach must say that it means it.
-    fn reach(&mut self, key: &str, section: &str, addresses: &[SocketAddr], allowed: Option<bool>, means: &str) {
+    /// A listener that other machines can reach must say that it means it, unless it serves nobody without a name. `allowed`: the
+    /// inner `None` is such a one.
+    fn reach(&mut self, key: &str, section: &str, addresses: &[SocketAddr], allowed: Option<Option<bool>>, means: &str) {
         let Some(wide) = addresses.iter().find(|address| !address.ip().to_canonical().is_loopback()) else { return };
         let what = format!("{wide} can be reached from other machines");
         match allowed {
-            Some(true) => self.warn(key, what, means),
-            Some(false) => {
+            Some(Some(true)) => self.warn(key, what, means),
+            Some(Some(false)) => {
+                let named = if section == "listen" {
+                    " let only named clients in ([clients.NAME], no [anonymous], policy = \"enforce\"),"
+                } else {
+                    ""
+                };
                 let hint = format!(
-                    "{means}. Use 127.0.0.1, or, when something else keeps strangers away, set insecure_allow_anonymous = true in [{section}]"
+                    "{means}. Use 127.0.0.1,{named} or, when something else keeps strangers away, set insecure_allow_anonymous = true in [{section}]"
                 );
                 self.problem(key, what, hint);
             }
-            None => {}
+            Some(None) | None => {}
         }
     }
 
@@ -151,13 +156,10 @@ impl Assembly<'_> {
     }
 }
 
-/// The outer `None` had a problem.
-fn optional(url: &Field<BaseUrl>) -> Option<Option<BaseUrl>> {
-    match url {
-        Field::Absent => Some(None),
-        Field::Wrong => None,
-        Field::Is(url) => Some(Some(url.clone())),
-    }
+/// What `insecure_allow_anonymous` says; the inner `None`: it does not matter, because every caller must be a named client.
+fn anonymous(all: &Settings) -> Option<Option<bool>> {
+    let named = !all.clients.is_empty() && all.anonymous.is_none() && all.listen.report == Some(false);
+    if named { Some(None) } else { all.listen.door.insecure_allow_anonymous.map(Some) }
 }
 
 /// Whether one address would keep the other from being bound. Port 0 is any free port.

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use figment::value::{Dict, Map, Value};
 use figment::{Metadata, Profile, Provider};
 
-use super::TENANTS;
+use super::{NAMED, TENANTS};
 
 const PREFIX: &str = "SOPROXY_";
 
@@ -25,7 +25,7 @@ pub struct Variable {
 impl Variable {
     /// The setting it replaces: without the `file`, `env` or `credential` of a reference.
     pub fn setting(&self) -> &[String] {
-        let depth = if self.path[0] == TENANTS { 3 } else { 2 };
+        let depth = if NAMED.contains(&self.path[0].as_str()) { 3 } else { 2 };
         &self.path[..depth.min(self.path.len())]
     }
 
@@ -47,9 +47,8 @@ impl Provider for Variable {
     }
 }
 
-/// The variables that are settings, in the order of their names. `tenants` are the file's.
-pub fn variables<'a>(env: &BTreeMap<String, String>, tenants: impl IntoIterator<Item = &'a String>) -> Vec<Variable> {
-    let mut tenants: Vec<String> = tenants.into_iter().cloned().collect();
+/// The variables that are settings, in the order of their names. `names` are those of the file's tables, for each of [`NAMED`].
+pub fn variables(env: &BTreeMap<String, String>, mut names: [Vec<String>; NAMED.len()]) -> Vec<Variable> {
     let settings = env.iter().filter_map(|(name, value)| Some((name, name.strip_prefix(PREFIX)?, value)));
     settings
         .filter_map(|(name, rest, value)| {
@@ -57,9 +56,9 @@ pub fn variables<'a>(env: &BTreeMap<String, String>, tenants: impl IntoIterator<
             let section = section.to_ascii_lowercase();
             let mut path = vec![section];
             let mut keys = Some(rest);
-            if path[0] == TENANTS {
-                let (tenant, rest) = split_tenant(rest, &mut tenants);
-                path.push(tenant);
+            if let Some(at) = NAMED.iter().position(|named| *named == path[0]) {
+                let (name, rest) = split_name(rest, &mut names[at], NAMED[at] == TENANTS);
+                path.push(name);
                 keys = rest;
             }
             path.extend(keys.into_iter().flat_map(|keys| keys.split("__")).map(str::to_ascii_lowercase));
@@ -78,9 +77,9 @@ pub fn spelled(key: &str) -> String {
     format!("{PREFIX}{}", key.replace('.', "__").to_ascii_uppercase())
 }
 
-/// `CUST12345__API_URL` → the tenant's name and what follows. A known name wins, the longest first, as names may hold
-/// `__` themselves; a new name is known from then on.
-fn split_tenant<'t>(text: &'t str, known: &mut Vec<String>) -> (String, Option<&'t str>) {
+/// `CUST12345__API_URL` → the tenant's name and what follows; the same for a client's. A known name wins, the longest first, as
+/// names may hold `__` themselves; a new name is known from then on.
+fn split_name<'t>(text: &'t str, known: &mut Vec<String>, tenant: bool) -> (String, Option<&'t str>) {
     let fits = |name: &&String| {
         let same = text.get(..name.len()).is_some_and(|start| start.eq_ignore_ascii_case(name));
         same && (text.len() == name.len() || text[name.len()..].starts_with("__"))
@@ -90,8 +89,9 @@ fn split_tenant<'t>(text: &'t str, known: &mut Vec<String>) -> (String, Option<&
     }
     let (name, rest) = text.split_once("__").map_or((text, None), |(name, rest)| (name, Some(rest)));
     let name = match name.strip_prefix("CUST") {
-        Some(digits) if !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()) => format!("Cust{digits}"),
-        _ => name.to_owned(),
+        Some(digits) if tenant && !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()) => format!("Cust{digits}"),
+        _ if tenant => name.to_owned(),
+        _ => name.to_ascii_lowercase(),
     };
     known.push(name.clone());
     (name, rest)
@@ -104,7 +104,7 @@ mod tests {
     fn paths(names: &[&str], tenants: &[&str]) -> Vec<String> {
         let env = names.iter().map(|name| ((*name).to_owned(), "v".to_owned())).collect();
         let tenants: Vec<String> = tenants.iter().map(|name| (*name).to_owned()).collect();
-        variables(&env, &tenants).iter().map(|variable| variable.path.join(".")).collect()
+        variables(&env, [tenants, Vec::new()]).iter().map(|variable| variable.path.join(".")).collect()
     }
 
     #[test]
@@ -124,6 +124,17 @@ mod tests {
         assert_eq!(paths(&["SOPROXY_TENANTS__A__B__CONTEXT"], &["a", "a__b"]), ["tenants.a__b.context"]);
         let both = ["SOPROXY_TENANTS__ACME__CONTEXT", "SOPROXY_TENANTS__acme__API_URL"];
         assert_eq!(paths(&both, &[]), ["tenants.ACME.context", "tenants.ACME.api_url"]);
+    }
+
+    #[test]
+    fn a_new_clients_name_is_in_small_letters() {
+        let env = BTreeMap::from(
+            ["SOPROXY_CLIENTS__ERP__KEYS", "SOPROXY_CLIENTS__CUST7__KEYS", "SOPROXY_CLIENTS__CI__RATE"]
+                .map(|name| (name.to_owned(), String::new())),
+        );
+        let found = variables(&env, [Vec::new(), vec!["Ci".to_owned()]]);
+        let paths: Vec<String> = found.iter().map(|variable| variable.path.join(".")).collect();
+        assert_eq!(paths, ["clients.Ci.rate", "clients.cust7.keys", "clients.erp.keys"]);
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! The kinds of values: each function takes one value of the file or one string of the environment, and gives what it
 //! means or what is wrong with it. A string is taken for every kind, because the environment knows nothing else.
 
+mod access;
+
 use std::net::{Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -9,6 +11,7 @@ use figment::value::Value;
 use secrecy::SecretString;
 use tracing_subscriber::EnvFilter;
 
+pub use self::access::{certificate_names, ids, key_hashes, origins, rules};
 use super::reader::nearest;
 use super::units;
 use crate::config::secret::SecretRef;

@@ -11,7 +11,7 @@ use super::source::Sources;
 use super::{Field, env};
 use crate::config::Problem;
 
-/// What stands for a tenant's name in a key's pattern.
+/// What stands for a tenant's or a client's name in a key's pattern.
 pub const NAME: &str = "NAME";
 
 /// Problems and questions so far.
@@ -36,9 +36,9 @@ impl<'v> Reader<'v> {
         self.table(name.to_owned(), name.to_owned(), value)
     }
 
-    /// `[tenants.name]`
-    pub fn tenant(&mut self, name: &str, value: &'v Value) -> Table<'_, 'v> {
-        self.table(format!("tenants.{name}"), format!("tenants.{NAME}"), Some(value))
+    /// `[tenants.name]` or `[clients.name]`
+    pub fn named(&mut self, section: &str, name: &str, value: &'v Value) -> Table<'_, 'v> {
+        self.table(format!("{section}.{name}"), format!("{section}.{NAME}"), Some(value))
     }
 
     /// One of a list of tables, such as `[[listeners]]`.

@@ -6,11 +6,14 @@ use std::time::Duration;
 
 use figment::value::Value;
 
+use super::TENANTS;
+use super::clients::{ClientSettings, TermsSettings};
 use super::doors::{self, DoorSettings, Places};
 use super::lists::{CacheSettings, ListenerSettings};
+use super::outbound::{OutboundSettings, outbound};
 use super::reader::{Reader, Table};
 use super::source::Sources;
-use super::{kinds, lists};
+use super::{clients, kinds, lists};
 use crate::config::secret::SecretRef;
 use crate::config::{Log, Prefetch, Renewal, Upstream};
 use crate::proxy::address::Network;
@@ -42,6 +45,18 @@ impl<T> Field<T> {
         if matches!(self, Field::Absent) { shared.clone() } else { self }
     }
 
+    /// The value, or that there is none. The outer `None` had a problem.
+    pub fn optional(&self) -> Option<Option<T>>
+    where
+        T: Clone,
+    {
+        match self {
+            Field::Absent => Some(None),
+            Field::Wrong => None,
+            Field::Is(value) => Some(Some(value.clone())),
+        }
+    }
+
     /// The value, if it is set and right.
     pub fn found(self) -> Option<T> {
         match self {
@@ -63,10 +78,18 @@ pub struct Settings {
     pub listen: ListenSettings,
     /// `[[listeners]]`
     pub listeners: Vec<ListenerSettings>,
+    /// `[clients.*]`
+    pub clients: Vec<ClientSettings>,
+    /// `[anonymous]`, if it is there.
+    pub anonymous: Option<TermsSettings>,
+    /// `[cors]`: `origins`
+    pub cors: Option<Vec<String>>,
     /// `[admin]`
     pub admin: Door<Option<Vec<SocketAddr>>>,
     /// `[upstream]`, the part a tenant may override.
     pub bounds: BoundsSettings,
+    /// `[upstream]`, the way out.
+    pub outbound: OutboundSettings,
     /// `[upstream]`, the rest.
     pub upstream: Option<Upstream>,
     /// `[[cache]]`
@@ -159,6 +182,8 @@ pub struct ListenSettings {
     pub grace: Option<Duration>,
     /// `workers`; `None` inside is "auto".
     pub workers: Option<Option<usize>>,
+    /// `policy`: whether what is against the rules is only reported.
+    pub report: Option<bool>,
 }
 
 /// `[state]`
@@ -200,6 +225,7 @@ pub fn read_all<'v>(sources: &'v Sources, reader: &mut Reader<'v>) -> Settings {
     table.finish();
     let mut table = reader.section("upstream");
     let upstream = upstream(&mut table);
+    let outbound = outbound(&mut table);
     let bounds = bounds(&mut table);
     table.finish();
     Settings {
@@ -209,8 +235,12 @@ pub fn read_all<'v>(sources: &'v Sources, reader: &mut Reader<'v>) -> Settings {
         tenants: tenants(sources, reader),
         listen: listen(reader.section("listen")),
         listeners: lists::listeners(sources, reader),
+        clients: clients::clients(sources, reader),
+        anonymous: clients::anonymous(sources, reader),
+        cors: clients::cors(reader),
         admin: admin(reader.section("admin")),
         bounds,
+        outbound,
         upstream,
         cache: lists::cache(sources, reader),
         state: state(reader.section("state")),
@@ -225,6 +255,7 @@ const EXCHANGES: &[(&str, ExchangeKind)] = &[("soap", ExchangeKind::Soap), ("res
 const FORMATS: &[(&str, bool)] = &[("text", false), ("json", true)];
 const HTTP2: &[(&str, bool)] = &[("auto", true), ("never", false)];
 const LINKS: &[(&str, links::Mode)] = &[("known", links::Mode::Known), ("all", links::Mode::All), ("off", links::Mode::Off)];
+const POLICIES: &[(&str, bool)] = &[("enforce", false), ("report", true)];
 const PREFETCHES: &[(&str, Prefetch)] = &[("auto", Prefetch::Auto), ("true", Prefetch::Always), ("false", Prefetch::Never)];
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -269,14 +300,14 @@ fn credentials(table: &mut Table<'_, '_>) -> Credentials {
 }
 
 fn tenants<'v>(sources: &'v Sources, reader: &mut Reader<'v>) -> Vec<TenantSettings> {
-    let value = sources.values().and_then(|values| values.get("tenants"));
+    let value = sources.values().and_then(|values| values.get(TENANTS));
     let Some(tenants) = value.and_then(Value::as_dict) else {
         if value.is_some() {
             reader.problem("tenants", "must be a table of tenants", "begin each tenant with [tenants.Cust12345] on a line of its own");
         }
         return Vec::new();
     };
-    tenants.iter().map(|(name, value)| tenant(name, reader.tenant(name, value))).collect()
+    tenants.iter().map(|(name, value)| tenant(name, reader.named(TENANTS, name, value))).collect()
 }
 
 fn tenant(name: &str, mut table: Table<'_, '_>) -> TenantSettings {
@@ -314,6 +345,7 @@ fn listen(mut table: Table<'_, '_>) -> ListenSettings {
         max_requests: table.need("max_requests", kinds::count),
         grace: table.need("grace", any_duration),
         workers: table.need("workers", kinds::unless("auto", kinds::count)),
+        report: table.need("policy", kinds::choice(POLICIES)),
     };
     table.finish();
     settings

@@ -46,7 +46,7 @@ fn bad_values_say_what_is_wrong_and_what_to_write() {
         ("listen", "address", "8080", "must be a string or a list of strings, not a number", "127.0.0.1:8080"),
         ("listen", "address", "[]", "names no address", "127.0.0.1:8080"),
         ("listen", "address", "\"0.0.0.0:8080\"", "can be reached from other machines", "insecure_allow_anonymous = true in [listen]"),
-        ("listen", "address", "[\"127.0.0.1:1\", \"[::]:1\"]", "[::]:1 can be reached", "does not ask its callers"),
+        ("listen", "address", "[\"127.0.0.1:1\", \"[::]:1\"]", "[::]:1 can be reached", "callers without a name"),
         ("listen", "address", "[\"127.0.0.1:1\", \"127.0.0.1:1\"]", "127.0.0.1:1 is already taken by listen.address", "its own"),
         ("listen", "hosts", "[\"https://x\"]", "\"https://x\" is no host name", "the name alone"),
         ("listen", "hosts", "[\"*.x\"]", "\"*.x\" is no host name", "the name alone"),
