@@ -102,6 +102,16 @@ impl Alarm {
         at != 0 && at <= self.ticks.now.load(Ordering::Relaxed)
     }
 
+    /// A moment, for [`Alarm::since`].
+    pub fn now(&self) -> u32 {
+        self.ticks.now.load(Ordering::Relaxed)
+    }
+
+    /// Whether at least so much time is over since a moment.
+    pub fn since(&self, moment: u32, limit: Duration) -> bool {
+        self.now() > moment.saturating_add(self.ticks.of(limit))
+    }
+
     /// Who is woken.
     pub fn wakes(&self, waker: &Waker) {
         let mut mine = lock(&self.waker);

@@ -5,19 +5,20 @@ mod backplane;
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use http::{Request, Response};
 use secrecy::ExposeSecret;
-use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use zeroize::Zeroizing;
 
 use self::backplane::same_tenant;
 pub use self::backplane::{Backplane, Wiring};
 use crate::admin::Admin;
+use crate::body::Body;
 use crate::clock::Clock;
 use crate::config::{self, Config, Prefetch};
 use crate::log::AccessLog;
@@ -31,8 +32,10 @@ use crate::proxy::governor::Governor;
 use crate::proxy::route::Routes;
 use crate::proxy::{Common, InFlight, KnownHomes, Proxy, Recorded, Settings, Shelf, Tenant};
 use crate::push::StatePush;
+use crate::server::gate::Violation;
 use crate::server::guard::HostGuard;
-use crate::server::{self, Crew, Ends, Handler, Inbound, Stop};
+use crate::server::tls::{self, Tls};
+use crate::server::{self, Crew, Ends, Handler, Inbound, Listener, Stop, unix};
 use crate::ticket::cache::{Shared, Tickets};
 use crate::upstream::tls::TlsError;
 
@@ -66,10 +69,10 @@ pub enum StartError {
 
 /// The proxy and its admin listener, bound but not yet serving.
 pub struct App {
-    listeners: Vec<TcpListener>,
-    admin_listeners: Vec<TcpListener>,
+    listeners: Vec<Listener>,
+    admin_listeners: Vec<Listener>,
     admin: Admin,
-    push_listeners: Vec<TcpListener>,
+    push_listeners: Vec<Listener>,
     push: StatePush,
     config: config::Listen,
     crew: Crew,
@@ -96,6 +99,8 @@ struct Started {
     state: config::State,
     /// What was bound, by its index.
     doors: Arc<[Door]>,
+    /// Their TLS, each once.
+    tls: Vec<Arc<Tls>>,
     admin: Option<config::Admin>,
     renewal: config::Renewal,
     log: config::Log,
@@ -132,6 +137,7 @@ impl App {
             listeners: config.listeners.clone(),
             state: config.state.clone(),
             doors,
+            tls: server::tls_of(&listeners),
             admin: config.admin.clone(),
             renewal: config.renewal.clone(),
             log: config.log.clone(),
@@ -164,17 +170,22 @@ impl App {
 
     /// Where the proxy listens.
     pub fn addresses(&self) -> Vec<SocketAddr> {
-        self.listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect()
+        self.listeners.iter().filter_map(Listener::local_addr).collect()
+    }
+
+    /// The Unix sockets among the proxy's listeners.
+    pub fn sockets(&self) -> Vec<PathBuf> {
+        self.listeners.iter().filter_map(Listener::path).map(Path::to_owned).collect()
     }
 
     /// Where `/livez` and `/readyz` are.
     pub fn admin_addresses(&self) -> Vec<SocketAddr> {
-        self.admin_listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect()
+        self.admin_listeners.iter().filter_map(Listener::local_addr).collect()
     }
 
     /// Where SuperOffice's notifications are taken.
     pub fn push_addresses(&self) -> Vec<SocketAddr> {
-        self.push_listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect()
+        self.push_listeners.iter().filter_map(Listener::local_addr).collect()
     }
 
     /// What a reload works on.
@@ -226,10 +237,10 @@ impl Live {
         let mut wired = parts.wired.lock().unwrap_or_else(PoisonError::into_inner);
         for (section, changed) in [
             (
-                "[listen] (but for hosts, default_tenant, public_url, trusted_proxies, max_uri and max_body)",
+                "[listen] (but for hosts, default_tenant, public_url, trusted_proxies, max_uri, max_body and what is in the files of TLS)",
                 !same_listeners(&config.listen, &parts.started.listen),
             ),
-            ("[[listeners]]", config.listeners != parts.started.listeners),
+            ("[[listeners]] (but for what is in the files of TLS)", config.listeners != parts.started.listeners),
             ("[state]", config.state != parts.started.state),
             ("[admin]", config.admin != parts.started.admin),
             ("[renewal]", config.renewal != parts.started.renewal),
@@ -239,6 +250,8 @@ impl Live {
                 tracing::warn!("{section} changed: that takes effect at the next start");
             }
         }
+        // Not a matter of the configuration: what is in these files is followed in any case, only later.
+        parts.started.tls.iter().for_each(|tls| tls.renew(true));
         for warning in &config.warnings {
             tracing::warn!("{warning}");
         }
@@ -269,7 +282,13 @@ fn cache_limits(config: &Config) -> cache::Limits {
 }
 
 fn same_listeners(a: &config::Listen, b: &config::Listen) -> bool {
-    a.addresses == b.addresses && a.limits == b.limits && a.max_requests == b.max_requests && a.grace == b.grace && a.workers == b.workers
+    a.addresses == b.addresses
+        && a.sockets == b.sockets
+        && a.tls == b.tls
+        && a.limits == b.limits
+        && a.max_requests == b.max_requests
+        && a.grace == b.grace
+        && a.workers == b.workers
 }
 
 impl Wired {
@@ -362,17 +381,30 @@ impl Wired {
 }
 
 /// Binds `[listen]` and behind it `[[listeners]]`: each listener with its door.
-async fn bind(config: &Config) -> io::Result<(Vec<TcpListener>, Arc<[Door]>)> {
-    let mut listeners = server::bind(&config.listen.addresses).await?;
-    let at = |door: &Door, listener: &TcpListener| Door { address: listener.local_addr().ok(), ..door.clone() };
+async fn bind(config: &Config) -> io::Result<(Vec<Listener>, Arc<[Door]>)> {
+    let listen = &config.listen;
+    let mut listeners = bind_all(&listen.addresses, &listen.sockets, listen.tls.as_ref()).await?;
+    let at = |door: &Door, listener: &Listener| Door { address: listener.local_addr(), tls: listener.tls().is_some(), ..door.clone() };
     let mut doors: Vec<Door> = listeners.iter().map(|listener| at(&Door::default(), listener)).collect();
     for bound in &config.listeners {
-        let more = server::bind(&bound.addresses).await?;
-        let door = Door { tenant: Some(bound.tenant.as_str().into()), public_url: bound.public_url.clone(), address: None, tls: false };
+        let more = bind_all(&bound.addresses, &bound.sockets, bound.tls.as_ref()).await?;
+        let tenant = bound.tenant.as_deref().map(Into::into);
+        let door = Door { tenant, public_url: bound.public_url.clone(), ..Door::default() };
         doors.extend(more.iter().map(|listener| at(&door, listener)));
         listeners.extend(more);
     }
     Ok((listeners, doors.into()))
+}
+
+/// Listeners that have their TLS in common.
+async fn bind_all(addresses: &[SocketAddr], sockets: &[unix::Place], files: Option<&tls::Files>) -> io::Result<Vec<Listener>> {
+    // The files were good when the configuration was read; they may have changed since.
+    let tls = files.map(|files| Tls::new(files.clone())).transpose().map_err(io::Error::other)?;
+    let mut listeners = server::bind(addresses).await?;
+    for place in sockets {
+        listeners.push(server::bind_unix(place)?);
+    }
+    Ok(listeners.into_iter().map(|listener| listener.speaking(tls.clone())).collect())
 }
 
 /// Hands each request to the snapshot that is current when it arrives.
@@ -385,5 +417,9 @@ impl Handler for ProxyHandler {
     async fn handle(&self, request: Box<Request<Inbound>>, ends: Ends) -> Response<Recorded> {
         let proxy = self.0.load_full();
         proxy.handle(request, ends).await
+    }
+
+    fn malformed(&self, violation: Violation) -> Option<Response<Body>> {
+        Some(self.0.load().malformed(violation))
     }
 }

@@ -4,6 +4,7 @@ mod check;
 mod client;
 mod healthcheck;
 mod man;
+mod policy;
 mod sandbox;
 mod ticket;
 
@@ -59,6 +60,9 @@ enum Command {
     Client(client::Args),
     /// Ask a running proxy whether it is live; exit code 0 when it is
     Healthcheck(healthcheck::Args),
+    /// Rules of what callers may do
+    #[command(subcommand)]
+    Policy(policy::Command),
     /// Print a completion script
     Completions {
         /// The shell
@@ -129,6 +133,7 @@ pub async fn run(cli: Cli) -> Result<ExitCode, CliError> {
         Command::Sign { tenant } => ticket::sign(&Config::load(&file)?, &tenant),
         Command::Client(args) => client::run(args),
         Command::Healthcheck(args) => healthcheck::run(&file, args).await,
+        Command::Policy(command) => policy::run(command),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "soproxy", &mut script);
@@ -154,7 +159,9 @@ async fn serve(config: Config, file: Option<PathBuf>, started: impl FnOnce(&App)
     }
     let (addresses, admin, push) = (app.addresses(), app.admin_addresses(), app.push_addresses());
     let push = (!push.is_empty()).then_some(push).map(tracing::field::debug);
-    tracing::info!(?addresses, ?admin, push, tenants, "soproxy {} serves", env!("CARGO_PKG_VERSION"));
+    let sockets = app.sockets();
+    let sockets = (!sockets.is_empty()).then_some(sockets).map(tracing::field::debug);
+    tracing::info!(?addresses, sockets, ?admin, push, tenants, "soproxy {} serves", env!("CARGO_PKG_VERSION"));
     started(&app)?;
     app.run().await;
     if let Some(access_log) = access_log {

@@ -25,7 +25,7 @@ use crate::proxy::clients::{Description, Terms};
 use crate::proxy::governor::Bounds;
 use crate::proxy::links;
 use crate::proxy::soap::TicketFaults;
-use crate::server::Limits;
+use crate::server::{Limits, tls, unix};
 use crate::superoffice::keys::VerificationKeys;
 use crate::superoffice::origin::{BaseUrl, UpstreamHosts};
 use crate::superoffice::signing::SigningKey;
@@ -71,6 +71,10 @@ pub struct Config {
 pub struct Listen {
     /// `address`: one or a list.
     pub addresses: Vec<SocketAddr>,
+    /// The Unix sockets in `address`, with `socket_mode` and `socket_owner`.
+    pub sockets: Vec<unix::Place>,
+    /// `tls_certificate`, `tls_key`, `client_ca`, `require_client_certificate`
+    pub tls: Option<tls::Files>,
     /// `hosts`: further names that a request's `Host` may have, lower case, without port.
     pub hosts: Vec<String>,
     /// `insecure_allow_anonymous`
@@ -102,13 +106,17 @@ impl Listen {
     }
 }
 
-/// A further listener that serves one tenant, as an onsite installation would.
+/// A further listener. One that serves one tenant alone is like an onsite installation.
 #[derive(Clone, Debug, PartialEq)]
 pub struct BoundListener {
     /// `address`: one or a list.
     pub addresses: Vec<SocketAddr>,
-    /// `tenant`, spelled as its table.
-    pub tenant: String,
+    /// The Unix sockets in `address`.
+    pub sockets: Vec<unix::Place>,
+    /// As in `[listen]`.
+    pub tls: Option<tls::Files>,
+    /// `tenant`, spelled as its table; `None` serves all.
+    pub tenant: Option<String>,
     /// `public_url`, before that of `[listen]`.
     pub public_url: Option<BaseUrl>,
 }

@@ -28,7 +28,7 @@
 //! 2  proxy::governor proxy::cache
 //! 1  superoffice::text superoffice::pem superoffice::document superoffice::reply superoffice::soap superoffice::rest
 //! 1  superoffice::signing superoffice::keys superoffice::jwt
-//! 1  proxy::policy proxy::clients proxy::cors proxy::error proxy::headers proxy::body proxy::route proxy::target proxy::links
+//! 1  proxy::error proxy::headers proxy::body proxy::route proxy::target proxy::policy proxy::clients proxy::cors proxy::links
 //! 1  proxy::address proxy::soap upstream
 //! 0  alarm shard body clock shutdown peer superoffice superoffice::origin ticket log metrics
 //! ```

@@ -17,6 +17,7 @@ pub mod governor;
 pub mod headers;
 mod homeward;
 pub mod links;
+mod malformed;
 mod permission;
 pub mod policy;
 pub mod route;

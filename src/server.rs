@@ -1,17 +1,25 @@
 //! Listeners, connections and their graceful end. Serves the proxy and the admin listener alike; knows no route.
+//!
+//! A [`Listener`] is TCP or a Unix socket, with or without TLS. A connection is [`handshake`]'s, if it begins with one, and then
+//! [`connection`]'s: one [`stream`] below one [`socket`].
 
 mod connection;
 mod crew;
+pub mod gate;
 pub mod guard;
+mod handshake;
 mod inbound;
+mod listener;
 mod neighbour;
+mod patience;
 mod socket;
 mod stream;
+pub mod tls;
 mod tunnel;
+pub mod unix;
 mod vitals;
 
 use std::future::Future;
-use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -19,17 +27,19 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body as HttpBody;
-use tokio::net::{TcpListener, TcpStream};
 use tokio_util::task::TaskTracker;
 
 use self::connection::Protocols;
 pub use self::crew::Crew;
+use self::gate::Violation;
 pub use self::inbound::Inbound;
-use self::stream::{Plain, Stream};
+use self::listener::Accepted;
+pub use self::listener::{Listener, bind, bind_unix, tls_of};
+use self::patience::Patience;
 pub use self::tunnel::Tunnel;
 use self::vitals::{Order, PARK, Registry, Vitals};
 use crate::alarm::Alarms;
-use crate::body::BoxError;
+use crate::body::{Body, BoxError};
 use crate::peer::Proof;
 pub use crate::shutdown::Stop;
 
@@ -60,6 +70,11 @@ pub trait Handler: Clone + Send + Sync + 'static {
 
     /// One request to one answer; never fails. The request is boxed because it goes from hand to hand. An answer of 101 may carry a [`TunnelTo`] among its extensions.
     fn handle(&self, request: Box<Request<Inbound>>, ends: Ends) -> impl Future<Output = Response<Self::Body>> + Send;
+
+    /// What a request is answered that could be read in two ways, and therefore is not read at all; `None`: a bare status.
+    fn malformed(&self, _violation: Violation) -> Option<Response<Body>> {
+        None
+    }
 }
 
 /// What a connection may take.
@@ -94,32 +109,8 @@ impl TunnelTo {
     }
 }
 
-/// Binds all addresses, or says which one could not be bound. `[::1]` is passed over, with a warning, on a machine
-/// without IPv6, as long as another address is there.
-pub async fn bind(addresses: &[SocketAddr]) -> io::Result<Vec<TcpListener>> {
-    let mut listeners = Vec::with_capacity(addresses.len());
-    for &address in addresses {
-        match TcpListener::bind(address).await {
-            Ok(listener) => listeners.push(listener),
-            Err(error) if address.is_ipv6() && address.ip().is_loopback() && addresses.len() > 1 && no_ipv6(&error) => {
-                tracing::warn!(%address, %error, "this machine has no IPv6 loopback: listening without it");
-            }
-            Err(error) => return Err(io::Error::new(error.kind(), format!("cannot listen on {address}: {error}"))),
-        }
-    }
-    if listeners.is_empty() {
-        return Err(io::Error::new(io::ErrorKind::AddrNotAvailable, "none of the addresses can be listened on"));
-    }
-    Ok(listeners)
-}
-
-fn no_ipv6(error: &io::Error) -> bool {
-    // EAFNOSUPPORT has no kind of its own.
-    error.kind() == io::ErrorKind::AddrNotAvailable || error.raw_os_error() == Some(97)
-}
-
 /// Serves until drained (every connection has ended) or aborted. Connections go to the crew, or stay in this runtime.
-pub async fn serve(listeners: Vec<TcpListener>, limits: Limits, crew: Option<Crew>, handler: impl Handler, stop: Stop) {
+pub async fn serve(listeners: Vec<Listener>, limits: Limits, crew: Option<Crew>, handler: impl Handler, stop: Stop) {
     let shared = Arc::new(Shared {
         protocols: Protocols::new(&limits),
         // Often enough for connections to come to rest soon: buffers that many of them hold at once stay with the heap.
@@ -130,6 +121,10 @@ pub async fn serve(listeners: Vec<TcpListener>, limits: Limits, crew: Option<Cre
         registry: Registry::default(),
     });
     let accepting = TaskTracker::new();
+    let speaking = tls_of(&listeners);
+    if !speaking.is_empty() {
+        accepting.spawn(tls::watch(speaking, stop.clone()));
+    }
     for (index, listener) in listeners.into_iter().enumerate() {
         accepting.spawn(accept(listener, index, shared.clone(), handler.clone(), stop.clone()));
     }
@@ -156,54 +151,49 @@ struct Shared {
     registry: Registry,
 }
 
-async fn accept(listener: TcpListener, index: usize, shared: Arc<Shared>, handler: impl Handler, stop: Stop) {
+async fn accept(listener: Listener, index: usize, shared: Arc<Shared>, handler: impl Handler, stop: Stop) {
+    let mut patience = Patience::default();
     while let Some(accepted) = stop.drain.run_until_cancelled(listener.accept()).await {
         match accepted {
-            Ok((stream, peer)) => admit(stream, peer, index, &shared, handler.clone()),
+            Ok(accepted) => {
+                patience.succeeded();
+                admit(accepted, index, &shared, handler.clone());
+            }
             Err(error) => {
-                // Out of file descriptors, mostly; connections that end make room again.
-                tracing::warn!(%error, "cannot accept a connection");
-                tokio::time::sleep(Duration::from_millis(50)).await;
+                if let Some(wait) = patience.failed(&error) {
+                    stop.drain.run_until_cancelled(tokio::time::sleep(wait)).await;
+                }
             }
         }
     }
 }
 
 /// Gives a connection its place, if there is one.
-fn admit(stream: TcpStream, peer: SocketAddr, listener: usize, shared: &Arc<Shared>, handler: impl Handler) {
+fn admit(accepted: Accepted, listener: usize, shared: &Arc<Shared>, handler: impl Handler) {
     let open = shared.connections.len();
     if open >= shared.limits.max_connections + ANSWERED {
         return;
     }
-    let Ok(local) = stream.local_addr() else { return };
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%peer, %error, "no TCP_NODELAY");
-    }
-    let ends = Ends {
-        peer: Some(peer),
-        local: Some(local),
-        tls: false,
-        proof: Proof::default(),
-        listener,
-        crowded: open >= shared.limits.max_connections,
-    };
+    let Accepted { stream, peer, local, tls, caller } = accepted;
+    let crowded = open >= shared.limits.max_connections;
+    let ends = Ends { peer, local, tls: tls.is_some(), proof: Proof::default(), listener, crowded };
     let vitals = Arc::new(Vitals::new(shared.limits.clone(), shared.alarms.add()));
     shared.registry.add(&vitals);
     let (protocols, place) = (shared.protocols.clone(), shared.connections.token());
     let Some(crew) = &shared.crew else {
         tokio::spawn(async move {
             let _place = place;
-            connection::serve(Stream::Plain(Plain::Tcp(stream)), ends, protocols, vitals, handler).await;
+            connection::serve(stream, tls, caller, ends, protocols, vitals, handler).await;
         });
         return;
     };
     // From this runtime's reactor to that of the worker.
-    let Ok(stream) = stream.into_std() else { return };
+    let Ok(stream) = stream.leave() else { return };
     crew.give(move |load| {
-        let Ok(stream) = TcpStream::from_std(stream) else { return };
+        let Ok(stream) = stream.arrive() else { return };
         tokio::spawn(async move {
             let _held = (place, load);
-            connection::serve(Stream::Plain(Plain::Tcp(stream)), ends, protocols, vitals, handler).await;
+            connection::serve(stream, tls, caller, ends, protocols, vitals, handler).await;
         });
     });
 }

@@ -86,7 +86,10 @@ impl Backplane {
     /// Wires the clients. Without trusted roots only a configuration that needs none (loopback, plain) works.
     pub fn new(config: &Config, clock: Clock) -> Result<Backplane, StartError> {
         let plain = |tenant: &config::Tenant| !tenant.login_url.is_https() && tenant.api_url.as_ref().is_none_or(|api| !api.is_https());
-        let config::Outbound { proxies, identity, pins, .. } = &config.outbound;
+        let config::Outbound { proxies, proxy_from, identity, pins } = &config.outbound;
+        if !proxies.is_direct() {
+            tracing::info!("out through {proxies} (as {proxy_from} says)");
+        }
         let tls = match tls::client_config(config.superoffice.ca_pem.as_deref(), pins, identity.as_deref()) {
             Err(TlsError::Roots(_)) if config.tenants.iter().all(plain) => tls::no_roots(),
             tls => tls,

@@ -1,6 +1,7 @@
 //! `soproxy check`: everything that `run` would use, as a table for people and an exit code for scripts.
 
 use std::fmt::Write as _;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -18,6 +19,7 @@ use crate::clock::Clock;
 use crate::config::{Config, Outbound, Tenant};
 use crate::proxy::{headers, target};
 use crate::server;
+use crate::server::unix::{Place, make_room};
 use crate::superoffice::http::Caller;
 use crate::superoffice::origin::AllowedBase;
 use crate::superoffice::tenant::Granted;
@@ -74,9 +76,21 @@ pub async fn run(file: &Path, online: bool) -> Result<ExitCode, CliError> {
             eprintln!("note: {error}: somebody listens there, perhaps soproxy itself");
         }
     }
-    let bound = config.listeners.iter().flat_map(|bound| bound.addresses.iter().map(move |at| format!("{at} (for {})", bound.tenant)));
+    let sockets = config.listen.sockets.iter().chain(config.listeners.iter().flat_map(|listener| &listener.sockets));
+    for place in sockets {
+        if let Err(error) = make_room(&place.path) {
+            eprintln!("note: cannot listen on {place}: {error}");
+        }
+    }
+    let named = |addresses: &[SocketAddr], sockets: &[Place], tls: bool, tenant: Option<&str>| -> Vec<String> {
+        let places = addresses.iter().map(ToString::to_string).chain(sockets.iter().map(ToString::to_string));
+        let (tls, whose) = (if tls { " (TLS)" } else { "" }, tenant.map(|name| format!(" (for {name})")).unwrap_or_default());
+        places.map(|place| format!("{place}{tls}{whose}")).collect()
+    };
+    let own = named(&config.listen.addresses, &config.listen.sockets, config.listen.tls.is_some(), None).into_iter();
+    let bound = config.listeners.iter().flat_map(|more| named(&more.addresses, &more.sockets, more.tls.is_some(), more.tenant.as_deref()));
     let pushes = config.state.push_addresses.iter().flatten().map(|address| format!("{address} (for state changes)"));
-    let addresses: Vec<String> = config.listen.addresses.iter().map(ToString::to_string).chain(bound).chain(pushes).collect();
+    let addresses: Vec<String> = own.chain(bound).chain(pushes).collect();
     let Outbound { proxies, proxy_from, .. } = &config.outbound;
     if !proxies.is_direct() {
         say(&format!("out through {proxies} (as {proxy_from} says)\n"))?;

@@ -3,6 +3,7 @@
 
 mod clients;
 mod credentials;
+mod doors;
 mod listeners;
 mod outbound;
 

@@ -2,6 +2,7 @@
 //! is read by its kind and every mistake is collected. What settings mean together is not judged here.
 
 mod clients;
+mod doors;
 mod env;
 mod kinds;
 mod lists;
@@ -24,6 +25,7 @@ use self::settings::read_all;
 use super::Problem;
 
 pub(super) use self::clients::{ClientSettings, TermsSettings};
+pub(super) use self::doors::{DoorSettings, Owner, Places};
 pub(super) use self::env::any as any_variable;
 pub(super) use self::lists::{CacheSettings, ListenerSettings, is_list};
 pub(super) use self::outbound::{Choice, OutboundSettings, PROXY_FORM};
@@ -48,6 +50,8 @@ address = ["127.0.0.1:8080", "[::1]:8080"]
 hosts = []
 insecure_allow_anonymous = false
 trusted_proxies = []
+require_client_certificate = false
+socket_mode = "0600"
 header_read_timeout = "30s"
 idle_timeout = "6m"
 body_timeout = "1m"

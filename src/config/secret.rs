@@ -90,6 +90,20 @@ impl<'a> Secrets<'a> {
         self.env.get(name).map(String::as_str)
     }
 
+    /// Where a path of the configuration leads.
+    pub fn path(&self, path: &Path) -> PathBuf {
+        self.dir.join(path)
+    }
+
+    /// The file that a secret is in, if it is in one.
+    pub fn file_of(&self, reference: &SecretRef) -> Option<PathBuf> {
+        match reference {
+            SecretRef::File(path) => Some(self.path(path)),
+            SecretRef::Credential(name) => self.credential(name).ok(),
+            SecretRef::Literal(_) | SecretRef::Env(_) => None,
+        }
+    }
+
     /// The file of a reference when others than its owner can read it. systemd's credentials are left out: systemd
     /// itself guards their directory.
     pub fn exposed(&self, reference: &SecretRef) -> Option<PathBuf> {

@@ -1,8 +1,10 @@
 //! What a user sees: for each bad input the key, what is wrong, and what to do; for good input the values.
 
+mod doors;
 mod example;
 mod good;
 mod lists;
+mod outbound;
 mod problems;
 
 use std::path::Path;

@@ -9,7 +9,6 @@ use http::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, RETRY_AFTER, 
 use http::{HeaderName, HeaderValue, Response, StatusCode};
 use serde_json::json;
 
-use super::clients::Stranger;
 use crate::body::{Body, full};
 use crate::superoffice::Outage;
 
@@ -33,6 +32,12 @@ pub enum ProxyError {
     /// The target is longer than `max_uri`.
     #[error("the request's target is longer than the {0} bytes that this proxy takes")]
     UriTooLong(usize),
+    /// A head that could be read in two ways.
+    #[error("the request cannot be read in one way only, and is not read at all: {0}")]
+    MalformedRequest(&'static str),
+    /// More than `max_header_size` or `max_headers`.
+    #[error("the request's head has more bytes or lines than this proxy takes")]
+    HeaderTooLarge,
     /// A transfer coding that is not "chunked".
     #[error("the request's body comes in another transfer coding than chunked")]
     UnsupportedCoding,
@@ -79,7 +84,7 @@ pub enum ProxyError {
     ForbiddenOrigin(String),
     /// Nobody knows this caller.
     #[error("{0}")]
-    Unauthenticated(Stranger),
+    Unauthenticated(String),
     /// What this caller may do does not include it.
     #[error("this client may not do this here; the proxy's log names the rule")]
     NotAllowed,
@@ -102,9 +107,10 @@ pub enum ProxyError {
 
 impl ProxyError {
     /// Every code with its status, as README lists them.
-    pub const TABLE: [(&'static str, u16); 23] = [
+    pub const TABLE: [(&'static str, u16); 25] = [
         ("bad_target", 400),
         ("body_incomplete", 400),
+        ("malformed_request", 400),
         ("client_unauthenticated", 401),
         ("forbidden_origin", 403),
         ("not_allowed", 403),
@@ -116,6 +122,7 @@ impl ProxyError {
         ("uri_too_long", 414),
         ("bad_envelope", 415),
         ("client_rate_exceeded", 429),
+        ("header_too_large", 431),
         ("internal_error", 500),
         ("unsupported_coding", 501),
         ("upstream_unreachable", 502),
@@ -142,6 +149,8 @@ impl ProxyError {
             ProxyError::UnknownTenant => "unknown_tenant",
             ProxyError::BadTarget(_) => "bad_target",
             ProxyError::UriTooLong(_) => "uri_too_long",
+            ProxyError::MalformedRequest(_) => "malformed_request",
+            ProxyError::HeaderTooLarge => "header_too_large",
             ProxyError::UnsupportedCoding => "unsupported_coding",
             ProxyError::BadEnvelope(_) => "bad_envelope",
             ProxyError::MethodNotAllowed(_) => "method_not_allowed",
@@ -177,6 +186,8 @@ impl ProxyError {
             ProxyError::UnknownTenant => "Unknown tenant",
             ProxyError::BadTarget(_) => "Target not carried",
             ProxyError::UriTooLong(_) => "Target too long",
+            ProxyError::MalformedRequest(_) => "Malformed request",
+            ProxyError::HeaderTooLarge => "Head too large",
             ProxyError::UnsupportedCoding => "Transfer coding not supported",
             ProxyError::BadEnvelope(_) => "SOAP envelope not carried",
             ProxyError::MethodNotAllowed(_) => "Method not allowed",
@@ -236,8 +247,8 @@ impl ProxyError {
             // Whole seconds, rounded up: earlier would be too early.
             headers.insert(RETRY_AFTER, HeaderValue::from(wait.as_secs_f64().ceil().max(1.0) as u64));
         }
-        if *self == ProxyError::UnsupportedCoding {
-            // Where this request ends is for the next one to guess: there shall be no next one.
+        if matches!(self, ProxyError::UnsupportedCoding | ProxyError::MethodNotAllowed(ALLOWED)) {
+            // Where this request ends is for the next one to guess, and behind CONNECT anything may come: there shall be no next one.
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
         if let ProxyError::Unauthenticated(_) = self {
@@ -283,6 +294,8 @@ mod tests {
         let all = [
             ProxyError::UnknownTenant,
             ProxyError::UriTooLong(1),
+            ProxyError::MalformedRequest(""),
+            ProxyError::HeaderTooLarge,
             ProxyError::UnsupportedCoding,
             ProxyError::BadEnvelope(""),
             ProxyError::BodyTimeout(Duration::ZERO),
@@ -300,7 +313,7 @@ mod tests {
             ProxyError::outage(&outage(false)),
             ProxyError::outage(&outage(true)),
             ProxyError::TenantAddressUnknown(Duration::ZERO),
-            ProxyError::Unauthenticated(Stranger::NoClient),
+            ProxyError::Unauthenticated(String::new()),
             ProxyError::NotAllowed,
             ProxyError::RateExceeded(Duration::ZERO),
             ProxyError::Internal,

@@ -24,7 +24,7 @@ impl Proxy {
                 Ok(client)
             }
             Err(stranger) => {
-                self.refuse("client", ProxyError::Unauthenticated(stranger), record)?;
+                self.refuse("client", ProxyError::Unauthenticated(stranger.to_string()), record)?;
                 Ok(clients.anybody())
             }
         }

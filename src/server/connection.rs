@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::task::{Poll, ready};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http::header::{CONNECTION, HeaderValue};
@@ -18,13 +18,17 @@ use hyper::service::Service;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, ReadBuf};
 
+use super::gate::{Gate, Violation};
+use super::handshake::{Greeted, greet};
 use super::inbound::{Inbound, Outbound};
+use super::listener::Caller;
 use super::socket::Socket;
-use super::stream::Stream;
+use super::stream::{Plain, Stream};
+use super::tls::Tls;
 use super::tunnel::carry;
 use super::vitals::{Order, Phase, Vitals};
 use super::{Ends, Handler, Limits, TunnelTo};
-use crate::body::BoxError;
+use crate::body::{Body, BoxError};
 
 /// What begins every HTTP/2 connection. RFC 9113 §3.4.
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -32,6 +36,9 @@ const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// A caller that was answered before its request's body had come may go on sending for so long: closing at once would reset
 /// the connection, and the reset would overtake the answer. RFC 9112 §9.6.
 const LINGER: Duration = Duration::from_secs(2);
+
+/// Requests that an HTTP/2 connection may have under way at once.
+const STREAMS: u32 = 200;
 
 /// A request that has begun to arrive may still come during a drain.
 const LAST_HEAD: Duration = Duration::from_secs(1);
@@ -51,7 +58,8 @@ impl Protocols {
         // The limit for the head is ours: hyper's costs a timer per request.
         http1.timer(TokioTimer::new()).header_read_timeout(None).half_close(true);
         http1.preserve_header_case(true).title_case_headers(true);
-        http1.max_header_size(limits.max_header_size);
+        // More than the gate lets through, which knows a better answer.
+        http1.max_header_size(limits.max_header_size + 1024);
         // Setting the default would make hyper allocate.
         if limits.max_headers != 100 {
             http1.max_headers(limits.max_headers);
@@ -60,25 +68,53 @@ impl Protocols {
         http2.timer(TokioTimer::new()).keep_alive_interval(Some(Duration::from_secs(60)));
         let list = u32::try_from(limits.max_header_size).unwrap_or(u32::MAX);
         http2.max_header_list_size(list).adaptive_window(true);
+        // At once; more are refused.
+        http2.max_concurrent_streams(STREAMS);
+        // Streams that the caller resets before they are looked at, that we reset because of an error of the caller's: more end the
+        // connection. So do, in h2 itself, too many CONTINUATION frames, and DATA frames that carry next to nothing.
+        http2.max_pending_accept_reset_streams(20).max_local_error_reset_streams(100);
+        // Of each stream: what waits for a caller that takes nothing.
+        http2.max_send_buf_size(64 << 10);
         Protocols { http1, http2 }
     }
 }
 
 /// Serves a connection to its end. With `crowded`, one request and no more.
-pub(super) async fn serve<H: Handler>(stream: Stream, ends: Ends, protocols: Protocols, vitals: Arc<Vitals>, handler: H) {
+pub(super) async fn serve<H: Handler>(
+    stream: Plain,
+    tls: Option<Arc<Tls>>,
+    caller: Caller,
+    mut ends: Ends,
+    protocols: Protocols,
+    vitals: Arc<Vitals>,
+    handler: H,
+) {
     std::future::poll_fn(|cx| {
         vitals.alarm.wakes(cx.waker());
         Poll::Ready(())
     })
     .await;
+    let (stream, certificate, agreed) = match tls {
+        None => (Stream::Plain(stream), None, None),
+        // On the heap: a handshake takes much room, and is soon over.
+        Some(tls) => match Box::pin(greet(stream, &tls, &vitals)).await {
+            Greeted::Tls(stream, certificate, agreed) => (stream, certificate, agreed),
+            Greeted::Told(stream) => return Box::pin(linger(stream, &vitals)).await,
+            Greeted::Gone => return,
+        },
+    };
+    ends.proof = caller.proof(certificate);
     let mut socket = Socket::new(stream, vitals.clone());
-    let Some(http2) = speaks_http2(&mut socket, &vitals).await else { return };
+    let Some(spoken) = speaks_http2(&mut socket, &vitals).await else { return };
+    let http2 = agreed.unwrap_or(spoken);
     let crowded = ends.crowded;
-    let service = answering(handler, ends, vitals.clone());
+    let service = answering(handler.clone(), ends, vitals.clone());
     if http2 {
-        multiplexed(socket, &protocols, &vitals, service, crowded).await;
-    } else {
-        sequential(socket, &protocols, &vitals, service, crowded).await;
+        return multiplexed(socket, &protocols, &vitals, service, crowded).await;
+    }
+    socket.guard(Gate::new(vitals.limits.max_header_size, vitals.limits.max_headers));
+    if let Some((stream, violation)) = sequential(socket, &protocols, &vitals, service, crowded).await {
+        Box::pin(refuse(stream, violation, handler.malformed(violation), &vitals)).await;
     }
 }
 
@@ -114,12 +150,20 @@ enum End {
     Rests,
     /// A head that did not come to its end.
     HeadTimeout,
+    /// A head that must not be read.
+    Refused,
     /// The caller takes nothing, or we were told to stop.
     Dropped,
 }
 
-/// HTTP/1: one request after the other.
-async fn sequential<S, B>(mut socket: Socket, protocols: &Protocols, vitals: &Arc<Vitals>, service: S, crowded: bool)
+/// HTTP/1: one request after the other; to the end, or to one that is refused.
+async fn sequential<S, B>(
+    mut socket: Socket,
+    protocols: &Protocols,
+    vitals: &Arc<Vitals>,
+    service: S,
+    crowded: bool,
+) -> Option<(Stream, Violation)>
 where
     S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone,
     B: HttpBody<Data = Bytes, Error = BoxError> + 'static,
@@ -136,6 +180,10 @@ where
             loop {
                 if let Poll::Ready(ended) = Pin::new(&mut *http).poll(cx) {
                     return Poll::Ready(End::Closed(ended));
+                }
+                // Those before it have their answers.
+                if vitals.refused.load(Ordering::Relaxed) && vitals.phase() != Phase::Busy && vitals.flushed.load(Ordering::Relaxed) {
+                    return Poll::Ready(End::Refused);
                 }
                 // hyper, told to expect half-closes, would wait for the rest of a head.
                 if vitals.phase() == Phase::Head && vitals.ended.load(Ordering::Relaxed) {
@@ -172,21 +220,29 @@ where
                 if read_buf.is_empty() {
                     drop(read_buf);
                 } else {
-                    socket.unread(read_buf);
+                    socket.again(read_buf);
                 }
                 if !rested(&mut socket, vitals).await {
-                    return Box::pin(socket.into_stream().close(LINGER)).await;
+                    Box::pin(socket.into_stream().close(LINGER)).await;
+                    return None;
                 }
             }
             // On the heap: most connections never come here at the same time.
-            End::Closed(ended) => return Box::pin(close(socket, read_buf, ended, vitals)).await,
+            End::Closed(ended) => {
+                Box::pin(close(socket, read_buf, ended, vitals)).await;
+                return None;
+            }
             End::HeadTimeout => {
                 let mut stream = socket.into_stream();
-                // If it cannot be said at once, it is not said.
-                stream.try_write(TIMEOUT);
-                return Box::pin(linger(stream, vitals)).await;
+                // If it cannot be said at once, or in the midst of another answer, it is not said.
+                if vitals.flushed.load(Ordering::Relaxed) {
+                    stream.try_write(TIMEOUT);
+                }
+                Box::pin(linger(stream, vitals)).await;
+                return None;
             }
-            End::Dropped => return,
+            End::Refused => return socket.refused().map(|violation| (socket.into_stream(), violation)),
+            End::Dropped => return None,
         }
     }
 }
@@ -204,11 +260,15 @@ async fn rested(socket: &mut Socket, vitals: &Arc<Vitals>) -> bool {
 }
 
 /// hyper is done with the connection: a tunnel, or its end.
-async fn close(socket: Socket, unread: Bytes, ended: hyper::Result<()>, vitals: &Arc<Vitals>) {
+async fn close(mut socket: Socket, unread: Bytes, ended: hyper::Result<()>, vitals: &Arc<Vitals>) {
+    let behind = socket.behind();
     let stream = socket.into_stream();
     let tunnel = vitals.tunnel.lock().unwrap_or_else(PoisonError::into_inner).take();
     match (ended, tunnel) {
-        (Ok(()), Some(tunnel)) => carry(stream, unread, tunnel, vitals).await,
+        (Ok(()), Some(tunnel)) => {
+            let sent = if unread.is_empty() { behind } else { [unread, behind].concat().into() };
+            carry(stream, sent, tunnel, vitals).await;
+        }
         (Err(error), _) if vitals.close_delimited.load(Ordering::Relaxed) && !error.is_parse() => {
             // Only a reset tells an HTTP/1.0 caller that the answer was not whole.
             tracing::debug!("connection ended: {}", crate::body::chain(&error));
@@ -225,6 +285,41 @@ async fn close(socket: Socket, unread: Bytes, ended: hyper::Result<()>, vitals: 
             }
         }
     }
+}
+
+/// Answers a request that cannot be read, and closes: where the next one would begin nobody knows.
+async fn refuse(mut stream: Stream, violation: Violation, answer: Option<Response<Body>>, vitals: &Arc<Vitals>) {
+    tracing::debug!("request refused, connection closed: {violation}");
+    let answer = answer.unwrap_or_else(|| {
+        let mut bare = Response::new(Body::Empty);
+        *bare.status_mut() = violation.status();
+        bare
+    });
+    stream.try_write(&last_words(&answer));
+    linger(stream, vitals).await;
+}
+
+/// The last answer of a connection, as it is written.
+fn last_words(answer: &Response<Body>) -> Vec<u8> {
+    let status = answer.status();
+    let mut words = format!("HTTP/1.1 {} {}\r\n", status.as_str(), status.canonical_reason().unwrap_or_default()).into_bytes();
+    for (name, value) in answer.headers().iter().filter(|(name, _)| **name != CONNECTION) {
+        let start = words.len();
+        words.extend_from_slice(name.as_str().as_bytes());
+        // As hyper spells them.
+        words[start..].split_mut(|byte| *byte == b'-').filter_map(<[u8]>::first_mut).for_each(|first| first.make_ascii_uppercase());
+        words.extend_from_slice(b": ");
+        words.extend_from_slice(value.as_bytes());
+        words.extend_from_slice(b"\r\n");
+    }
+    let body = match answer.body() {
+        Body::Full(body) => body,
+        _ => &Bytes::new(),
+    };
+    let date = httpdate::fmt_http_date(SystemTime::now());
+    words.extend_from_slice(format!("Date: {date}\r\nConnection: close\r\nContent-Length: {}\r\n\r\n", body.len()).as_bytes());
+    words.extend_from_slice(body);
+    words
 }
 
 /// Says that nothing more will come, and takes what still comes for a while.
@@ -258,7 +353,17 @@ where
                 return Poll::Ready(());
             }
             let late = vitals.alarm.rang();
-            if vitals.order() == Order::Abort || (late && vitals.phase() == Phase::Busy) {
+            if vitals.order() == Order::Abort {
+                return Poll::Ready(());
+            }
+            if late && vitals.phase() == Phase::Busy {
+                if vitals.overdue() {
+                    return Poll::Ready(());
+                }
+                continue;
+            }
+            if vitals.is_abused() {
+                tracing::debug!("connection closed: most requests are given up");
                 return Poll::Ready(());
             }
             if !told && (late || vitals.order() == Order::Drain || (crowded && vitals.phase() == Phase::Busy)) {
@@ -308,7 +413,7 @@ fn answering<H: Handler>(
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
                 *response.version_mut() = Version::HTTP_10;
             }
-            Ok(response.map(|body| Outbound { body, _ongoing: ongoing }))
+            Ok(response.map(|body| Outbound::new(body, ongoing)))
         }
     })
 }

@@ -10,7 +10,7 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep};
 
-use super::vitals::{Ongoing, Vitals};
+use super::vitals::{Ongoing, Vitals, Waiting};
 use crate::body::{BoxError, Stalled};
 
 /// A request's body.
@@ -80,8 +80,25 @@ impl Drop for Inbound {
 /// An answer's body; the request lasts as long.
 #[derive(Debug)]
 pub struct Outbound<B> {
-    pub(super) body: B,
-    pub(super) _ongoing: Ongoing,
+    body: B,
+    ongoing: Ongoing,
+    waiting: Option<Arc<Waiting>>,
+}
+
+impl<B> Outbound<B> {
+    pub(super) fn new(body: B, mut ongoing: Ongoing) -> Outbound<B> {
+        ongoing.answered();
+        let waiting = ongoing.waiting();
+        Outbound { body, ongoing, waiting }
+    }
+}
+
+impl<B> Drop for Outbound<B> {
+    fn drop(&mut self) {
+        if let Some(waiting) = &self.waiting {
+            self.ongoing.done(waiting);
+        }
+    }
 }
 
 impl<B: HttpBody<Data = Bytes, Error = BoxError> + Unpin> HttpBody for Outbound<B> {
@@ -89,7 +106,12 @@ impl<B: HttpBody<Data = Bytes, Error = BoxError> + Unpin> HttpBody for Outbound<
     type Error = BoxError;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
+        let polled = Pin::new(&mut self.body).poll_frame(cx);
+        if let Some(waiting) = &self.waiting {
+            // hyper asks for more once it has room for it.
+            self.ongoing.waits(waiting, matches!(polled, Poll::Ready(Some(_))));
+        }
+        polled
     }
 
     fn is_end_stream(&self) -> bool {

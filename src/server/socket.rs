@@ -4,7 +4,7 @@
 //! that nobody is there. hyper does not look at the socket while a request is being answered, so this does.
 
 use std::cell::Cell;
-use std::io::{ErrorKind, IoSlice, Result};
+use std::io::{Error, ErrorKind, IoSlice, Result};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -13,6 +13,7 @@ use std::task::{Context, Poll, ready};
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::gate::{Gate, Refused, Violation};
 use super::stream::Stream;
 use super::vitals::Vitals;
 
@@ -30,6 +31,12 @@ pub struct Socket {
     stream: Stream,
     /// What was read before hyper got to it.
     early: Bytes,
+    /// What hyper gave back: it has been at the gate already.
+    again: Bytes,
+    /// What HTTP/1 has to pass.
+    gate: Option<Gate>,
+    /// Nothing more passes.
+    refused: Option<Violation>,
     vitals: Arc<Vitals>,
     /// hyper waits for bytes itself, and will see the end.
     hyper_reads: bool,
@@ -41,7 +48,17 @@ pub struct Socket {
 impl Socket {
     /// Wraps an accepted connection.
     pub fn new(stream: Stream, vitals: Arc<Vitals>) -> Socket {
-        Socket { stream, early: Bytes::new(), vitals, hyper_reads: false, seen: false, blocked: false }
+        Socket {
+            stream,
+            early: Bytes::new(),
+            again: Bytes::new(),
+            gate: None,
+            refused: None,
+            vitals,
+            hyper_reads: false,
+            seen: false,
+            blocked: false,
+        }
     }
 
     /// Gives bytes back that were read too early.
@@ -49,9 +66,65 @@ impl Socket {
         self.early = bytes;
     }
 
+    /// Gives back what hyper has read and not used.
+    pub fn again(&mut self, bytes: Bytes) {
+        self.again = bytes;
+    }
+
+    /// From now on HTTP/1 is spoken, and only what has one reading is heard.
+    pub fn guard(&mut self, gate: Gate) {
+        self.gate = Some(gate);
+    }
+
+    /// Why hyper waits in vain for another request.
+    pub fn refused(&self) -> Option<Violation> {
+        self.refused
+    }
+
+    /// What was read of another protocol, behind the request for it.
+    pub fn behind(&mut self) -> Bytes {
+        std::mem::take(&mut self.early)
+    }
+
+    /// Lets through what the gate lets through of what stands in the buffer from `before` on.
+    fn judge(&mut self, buffer: &mut ReadBuf<'_>, before: usize) -> Poll<Result<()>> {
+        let Some(gate) = &mut self.gate else { return Poll::Ready(Ok(())) };
+        let bytes = &buffer.filled()[before..];
+        let passed = match gate.take(bytes) {
+            Ok(passed) if passed == bytes.len() => return Poll::Ready(Ok(())),
+            Ok(passed) => {
+                // hyper asks on when it has answered with anything but a 101.
+                self.early = [&bytes[passed..], &self.early].concat().into();
+                passed
+            }
+            Err(Refused { passed, violation }) => {
+                self.refused = Some(violation);
+                if passed == 0 {
+                    buffer.set_filled(before);
+                    return self.refuse(violation);
+                }
+                passed
+            }
+        };
+        buffer.set_filled(before + passed);
+        Poll::Ready(Ok(()))
+    }
+
+    /// What hyper gets once nothing more passes. A head never comes to its end, and the connection's task knows why; the reader of
+    /// a body has to hear that it will not be whole.
+    fn refuse(&self, violation: Violation) -> Poll<Result<()>> {
+        match violation {
+            Violation::Body(why) => Poll::Ready(Err(Error::new(ErrorKind::InvalidData, why))),
+            _ => {
+                self.vitals.refused.store(true, Ordering::Relaxed);
+                Poll::Pending
+            }
+        }
+    }
+
     /// Ready when there is something to read, or nothing will come any more.
     pub fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if !self.early.is_empty() {
+        if !self.early.is_empty() || !self.again.is_empty() {
             return Poll::Ready(());
         }
         if !self.stream.is_tls() {
@@ -94,16 +167,30 @@ impl Socket {
     }
 }
 
+/// Moves bytes to where they are wanted, as many as there is room for.
+fn put(bytes: &mut Bytes, buffer: &mut ReadBuf<'_>) {
+    let count = bytes.len().min(buffer.remaining());
+    buffer.put_slice(&bytes[..count]);
+    bytes.advance(count);
+}
+
 impl AsyncRead for Socket {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<Result<()>> {
-        if self.early.has_remaining() {
-            let count = self.early.len().min(buffer.remaining());
-            buffer.put_slice(&self.early[..count]);
-            self.early.advance(count);
+        if let Some(violation) = self.refused {
+            return self.refuse(violation);
+        }
+        if self.again.has_remaining() {
+            put(&mut self.again, buffer);
+            self.vitals.received();
             return Poll::Ready(Ok(()));
         }
-        self.seen = false;
         let before = buffer.filled().len();
+        if self.early.has_remaining() {
+            put(&mut self.early, buffer);
+            self.vitals.received();
+            return self.judge(buffer, before);
+        }
+        self.seen = false;
         let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
         self.hyper_reads = read.is_pending();
         let mut read = ready!(read);
@@ -116,7 +203,8 @@ impl AsyncRead for Socket {
         } else {
             self.vitals.ended.store(true, Ordering::Relaxed);
         }
-        Poll::Ready(read)
+        read?;
+        self.judge(buffer, before)
     }
 }
 

@@ -10,7 +10,6 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::server::TlsStream;
 
-#[allow(dead_code)] // the listeners for them come next
 /// What the kernel gives.
 #[derive(Debug)]
 pub enum Plain {
@@ -20,7 +19,6 @@ pub enum Plain {
     Unix(UnixStream),
 }
 
-#[allow(dead_code)]
 /// What is spoken over.
 #[derive(Debug)]
 pub enum Stream {

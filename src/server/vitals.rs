@@ -10,6 +10,9 @@ use crate::alarm::Alarm;
 /// An idle connection gives its buffers back after this long.
 pub const PARK: Duration = Duration::from_millis(50);
 
+/// Requests of a connection that may be given up before anybody looks at how many they are.
+const GIVEN_UP: u32 = 100;
+
 /// What a connection is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -51,6 +54,15 @@ pub struct Vitals {
     pub abandoned: AtomicBool,
     /// The caller sends nothing more.
     pub ended: AtomicBool,
+    /// hyper waits in vain for another request: the gate passes nothing more.
+    pub refused: AtomicBool,
+    /// The caller takes nothing of what is written.
+    stuck: AtomicBool,
+    /// Since when each answer of an HTTP/2 connection waits for its caller.
+    answers: Mutex<Vec<Arc<Waiting>>>,
+    /// Requests that the caller gave up before they were answered, and those that were answered.
+    given_up: AtomicU32,
+    answered: AtomicU32,
     /// Nothing waits to be written.
     pub flushed: AtomicBool,
     /// What the connection becomes once hyper is done with it.
@@ -72,6 +84,11 @@ impl Vitals {
             unread: AtomicBool::new(false),
             abandoned: AtomicBool::new(false),
             ended: AtomicBool::new(false),
+            refused: AtomicBool::new(false),
+            stuck: AtomicBool::new(false),
+            answers: Mutex::default(),
+            given_up: AtomicU32::new(0),
+            answered: AtomicU32::new(0),
             flushed: AtomicBool::new(true),
             tunnel: Mutex::default(),
             phase: AtomicU8::new(Phase::Head as u8),
@@ -106,8 +123,34 @@ impl Vitals {
     pub fn begin(self: &Arc<Vitals>) -> Ongoing {
         self.requests.fetch_add(1, Ordering::Relaxed);
         self.enter(Phase::Busy);
-        self.alarm.clear();
-        Ongoing(self.clone())
+        self.watch();
+        Ongoing { vitals: self.clone(), answered: false }
+    }
+
+    /// While requests are answered: over HTTP/1 nothing limits that but what hyper tells of the socket. Over HTTP/2 a caller can
+    /// refuse to take one answer, which nobody is told.
+    fn watch(&self) {
+        match self.multiplexed.load(Ordering::Relaxed) {
+            true => self.alarm.set(self.limits.body),
+            false => self.alarm.clear(),
+        }
+    }
+
+    /// The alarm of an HTTP/2 connection rang while requests are answered: whether that is its end.
+    pub fn overdue(&self) -> bool {
+        let answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
+        let overdue = |since: &Waiting| matches!(since.0.load(Ordering::Relaxed), at if at != 0 && self.alarm.since(at, self.limits.body));
+        if self.stuck.load(Ordering::Relaxed) || answers.iter().any(|since| overdue(since)) {
+            return true;
+        }
+        self.alarm.set(self.limits.body);
+        false
+    }
+
+    /// Whether the caller mostly asks in order to give up: each time a connection to upstream is lost.
+    pub fn is_abused(&self) -> bool {
+        let given_up = self.given_up.load(Ordering::Relaxed);
+        given_up > GIVEN_UP && given_up > self.answered.load(Ordering::Relaxed)
     }
 
     /// The connection rests from now on: the next limit is for that.
@@ -124,13 +167,15 @@ impl Vitals {
 
     /// A caller takes nothing of its answer.
     pub fn blocked(&self) {
+        self.stuck.store(true, Ordering::Relaxed);
         self.alarm.set(self.limits.body);
     }
 
     /// It takes something again.
     pub fn unblocked(&self) {
+        self.stuck.store(false, Ordering::Relaxed);
         match self.phase() {
-            Phase::Busy => self.alarm.clear(),
+            Phase::Busy => self.watch(),
             Phase::Idle => self.rest(),
             Phase::Head => self.alarm.set(self.limits.header_read),
         }
@@ -154,15 +199,55 @@ impl Vitals {
 
 /// A request that is being answered.
 #[derive(Debug)]
-pub struct Ongoing(Arc<Vitals>);
+pub struct Ongoing {
+    vitals: Arc<Vitals>,
+    answered: bool,
+}
 
-impl Drop for Ongoing {
-    fn drop(&mut self) {
-        if self.0.requests.fetch_sub(1, Ordering::Relaxed) == 1 {
-            self.0.rest();
+impl Ongoing {
+    /// Its answer has begun.
+    pub fn answered(&mut self) {
+        self.answered = true;
+        self.vitals.answered.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// What tells how long an answer waits for its caller, where the socket does not.
+    pub fn waiting(&self) -> Option<Arc<Waiting>> {
+        self.vitals.multiplexed.load(Ordering::Relaxed).then(|| {
+            let waiting = Arc::new(Waiting(AtomicU32::new(self.vitals.alarm.now())));
+            self.vitals.answers.lock().unwrap_or_else(PoisonError::into_inner).push(waiting.clone());
+            waiting
+        })
+    }
+
+    /// The caller has to take what there is, or not.
+    pub fn waits(&self, waiting: &Waiting, waits: bool) {
+        waiting.0.store(if waits { self.vitals.alarm.now() } else { 0 }, Ordering::Relaxed);
+    }
+
+    /// The answer is over.
+    pub fn done(&self, waiting: &Arc<Waiting>) {
+        let mut answers = self.vitals.answers.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(at) = answers.iter().position(|other| Arc::ptr_eq(other, waiting)) {
+            answers.swap_remove(at);
         }
     }
 }
+
+impl Drop for Ongoing {
+    fn drop(&mut self) {
+        if !self.answered {
+            self.vitals.given_up.fetch_add(1, Ordering::Relaxed);
+        }
+        if self.vitals.requests.fetch_sub(1, Ordering::Relaxed) == 1 {
+            self.vitals.rest();
+        }
+    }
+}
+
+/// Since when an answer waits for its caller; 0: it does not.
+#[derive(Debug)]
+pub struct Waiting(AtomicU32);
 
 /// All connections of a server, to tell them something.
 #[derive(Debug, Default)]

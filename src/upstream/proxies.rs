@@ -113,22 +113,18 @@ impl FromStr for Exempt {
         let text = text.trim();
         let network = |text: &str| text.parse().ok().map(|network| Hosts::Network(network, text.to_owned()));
         // An IPv6 address has colons, and none of them is before a port.
-        if let Some(hosts) = network(text) {
-            return Ok(Exempt { hosts, port: None });
-        }
-        let (host, port) = match text.rsplit_once(':') {
+        let alone = network(text).is_some() || text.ends_with(']');
+        let (host, port) = match text.rsplit_once(':').filter(|_| !alone) {
             Some((host, port)) => (host, Some(port.parse().ok().filter(|port| *port > 0).ok_or(InvalidExempt)?)),
             None => (text, None),
         };
-        let hosts = match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
-            Some(address) if address.contains(':') => network(address).ok_or(InvalidExempt)?,
-            Some(_) => return Err(InvalidExempt),
-            None if host == "*" => Hosts::All,
-            None => match network(host) {
-                Some(hosts) if !host.contains(':') => hosts,
-                Some(_) => return Err(InvalidExempt),
-                None => domain(host)?,
-            },
+        let bracketed = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+        let hosts = match (bracketed, network(bracketed.unwrap_or(host))) {
+            (Some(inner), Some(hosts)) if inner.contains(':') => hosts,
+            (None, Some(hosts)) if alone || !host.contains(':') => hosts,
+            (Some(_), _) | (None, Some(_)) => return Err(InvalidExempt),
+            (None, None) if host == "*" => Hosts::All,
+            (None, None) => domain(host)?,
         };
         Ok(Exempt { hosts, port })
     }
@@ -234,9 +230,23 @@ mod tests {
 
     #[test]
     fn what_is_no_entry() {
-        for bad in
-            ["", ".", "*.", "**", "a*b", "a..b", "https://a.example", "a.example/x", "a b", "a:b", "a:0", "a:99999", "[a]", "[::1", "10.0.0.0/33"]
-        {
+        for bad in [
+            "",
+            ".",
+            "*.",
+            "**",
+            "a*b",
+            "a..b",
+            "https://a.example",
+            "a.example/x",
+            "a b",
+            "a:b",
+            "a:0",
+            "a:99999",
+            "[a]",
+            "[::1",
+            "10.0.0.0/33",
+        ] {
             assert_eq!(bad.parse::<Exempt>(), Err(InvalidExempt), "{bad:?}");
         }
     }

@@ -138,7 +138,9 @@ impl FromStr for Proxy {
         let host = uri.host().unwrap_or_default();
         let port = match place.get(host.len()..).unwrap_or_default() {
             "" => own_port,
-            port => port.strip_prefix(':').and_then(|port| port.parse().ok()).filter(|port| *port > 0).ok_or(InvalidProxy("has no port"))?,
+            port => {
+                port.strip_prefix(':').and_then(|port| port.parse().ok()).filter(|port| *port > 0).ok_or(InvalidProxy("has no port"))?
+            }
         };
         // An address or a name; what TLS could not verify is neither.
         if ServerName::try_from(bare(host)).is_err() {

@@ -12,8 +12,8 @@ use rustls::{ClientConfig, ConfigBuilder, WantsVerifier};
 use rustls_platform_verifier::Verifier;
 
 pub use super::identity::{Identity, InvalidIdentity};
-pub use super::pins::{InvalidPin, Pin};
 use super::pins::Pinned;
+pub use super::pins::{InvalidPin, Pin};
 
 /// No TLS client can be made.
 #[derive(Clone, Debug, thiserror::Error)]

@@ -71,7 +71,8 @@ where
     match status {
         StatusCode::PROXY_AUTHENTICATION_REQUIRED if proxy.login().is_some() => return Err(NoTunnel::RefusesCredentials),
         StatusCode::PROXY_AUTHENTICATION_REQUIRED => return Err(NoTunnel::WantsCredentials),
-        status if !status.is_success() => return Err(NoTunnel::Status(status)),
+        // To hyper, HTTP goes on behind a 204.
+        status if !status.is_success() || status == StatusCode::NO_CONTENT => return Err(NoTunnel::Status(status)),
         _ => {}
     }
     if !ended {
@@ -90,7 +91,8 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let fail = |error: &dyn std::fmt::Display| NoTunnel::Socks(error.to_string());
-    let to = Uri::builder().scheme("https").authority(format!("{host}:{port}")).path_and_query("/").build().map_err(|error| fail(&error))?;
+    let to =
+        Uri::builder().scheme("https").authority(format!("{host}:{port}")).path_and_query("/").build().map_err(|error| fail(&error))?;
     // Where the proxy is matters no more: the connection to it is there.
     let mut socks = SocksV5::new(Uri::from_static("/"), Connected(Some(TokioIo::new(stream))));
     if let Some(Login { user, password }) = proxy.login() {

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,6 +15,7 @@ use serde_json::Value;
 use soproxy::app::{App, Live};
 use soproxy::clock::{Clock, Hand};
 use soproxy::config::Config;
+use soproxy::log::AccessLog;
 use soproxy::sandbox::{self, Options, Sandbox, demo};
 use soproxy::server::Stop;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -31,6 +33,7 @@ pub struct Setup {
     /// What stands in the file behind the demo's settings.
     pub more: String,
     pub may_move: bool,
+    pub access_log: Option<Arc<AccessLog>>,
 }
 
 impl Setup {
@@ -43,6 +46,7 @@ impl Setup {
             login_url: None,
             more: String::new(),
             may_move: false,
+            access_log: None,
         }
     }
 
@@ -108,7 +112,7 @@ impl Setup {
         }
         let login_url = self.login_url.clone().unwrap_or_else(|| sandbox.base().to_owned());
         let config = config(&login_url, &self.settings, &self.more);
-        let app = App::build(config, self.clock.clone(), None).await.unwrap();
+        let app = App::build(config, self.clock.clone(), self.access_log).await.unwrap();
         let doors = app.addresses().split_off(1);
         let push = app.push_addresses().first().copied();
         let (proxy, admin, live, stop) = (app.addresses()[0], app.admin_addresses().first().copied(), app.live(), app.stop());

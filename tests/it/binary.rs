@@ -86,6 +86,12 @@ impl Home {
         mounts.then_some(self)
     }
 
+    /// The program runs under limits that a shell sets: `limited("ulimit -n 64")`.
+    pub fn limited(mut self, limit: &str) -> Home {
+        self.wrapper = ["sh", "-c", &format!("{limit} && exec \"$0\" \"$@\"")].map(str::to_owned).to_vec();
+        self
+    }
+
     pub fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }

@@ -38,6 +38,8 @@ async fn one_of_each() -> BTreeMap<String, Message> {
     for request in [
         "GET /nobody/api/v1 HTTP/1.1\r\nHost: localhost\r\n\r\n",
         "GET /Cust12345/api/../x HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        "GET /Cust12345/api/v1 HTTP/1.1\r\nHost: localhost\r\nHost: localhost\r\n\r\n",
+        &format!("GET /Cust12345/api/v1 HTTP/1.1\r\nHost: localhost\r\n{}\r\n", "X: y\r\n".repeat(100)),
         "TRACE /Cust12345/api/v1 HTTP/1.1\r\nHost: localhost\r\n\r\n",
         "POST /Cust12345/api/v1 HTTP/1.1\r\nHost: localhost\r\nContent-Length: 11\r\n\r\n",
         "GET /Cust12345/api/v1 HTTP/1.1\r\nHost: localhost\r\nOrigin: http://localhost\r\n\r\n",
@@ -67,6 +69,15 @@ async fn one_of_each() -> BTreeMap<String, Message> {
     let bench = Setup::new().login_at(login.address()).start().await;
     answers.push(ask(bench.proxy, get("/v1")).await);
     answers.push(shutting_down(&bench).await);
+    for (key, value) in [("clients.erp.uids", "4294967295"), ("anonymous.tenants", ""), ("anonymous.rate", "0.001")] {
+        let (peer, _) = recorder(OK).await;
+        let bench = Setup::new().api_at(peer.address).set(key, value).start().await;
+        let mut answer = ask(bench.proxy, get("/v1")).await;
+        if answer.status() == 200 {
+            answer = ask(bench.proxy, get("/v1")).await;
+        }
+        answers.push(answer);
+    }
     answers.into_iter().map(|answer| (answer.error().expect("an answer of the proxy's own").to_owned(), answer)).collect()
 }
 
@@ -134,7 +145,8 @@ async fn shutting_down(bench: &Bench) -> Message {
 async fn every_code_of_the_table_comes_with_its_status_and_a_problem_of_both_kinds() {
     let answers = one_of_each().await;
     let seen: Vec<(&str, u16)> = answers.iter().map(|(code, answer)| (code.as_str(), answer.status())).collect();
-    let mut table = ProxyError::TABLE;
+    // A mistake of ours cannot be had for the asking.
+    let mut table: Vec<_> = ProxyError::TABLE.into_iter().filter(|row| row.0 != "internal_error").collect();
     table.sort();
     assert_eq!(seen, table);
     // As the issue lists them.

@@ -2,8 +2,12 @@
 
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
+use soproxy::log::AccessLog;
 use tracing::subscriber::DefaultGuard;
+
+use crate::bench::Setup;
 
 pub struct Logs {
     text: Sink,
@@ -40,5 +44,29 @@ impl Logs {
     /// The lines at WARN.
     pub fn warnings(&self) -> Vec<String> {
         self.text().lines().filter(|line| line.contains(" WARN ")).map(str::to_owned).collect()
+    }
+}
+
+/// The access records of a bench with one worker.
+pub struct Records(Sink);
+
+impl Records {
+    pub fn of(setup: &mut Setup) -> Records {
+        let text = Sink::default();
+        setup.access_log = Some(AccessLog::start(1, false, text.clone()).unwrap());
+        Records(text)
+    }
+
+    /// Everything, once a record with this text is there; without one when none comes within five seconds.
+    pub async fn with(&self, text: &str) -> String {
+        let mut all = String::new();
+        for _ in 0..500 {
+            all = String::from_utf8_lossy(&self.0.0.lock().unwrap()).into_owned();
+            if all.contains(text) {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        all
     }
 }

@@ -30,8 +30,7 @@ pub fn acceptor(protocols: &[&str], versions: &[&'static SupportedProtocolVersio
 }
 
 /// Takes TLS off and passes everything on to `to`.
-async fn front(to: SocketAddr) -> Peer {
-    let acceptor = acceptor(&[], rustls::DEFAULT_VERSIONS);
+pub async fn front(to: SocketAddr, acceptor: TlsAcceptor) -> Peer {
     Peer::start(move |_, stream| {
         let acceptor = acceptor.clone();
         async move {
@@ -48,7 +47,7 @@ async fn behind_tls(settings: &[(&str, &str)]) -> (Bench, Peer, DropGuard) {
     // The front has to know the sandbox's address, and the sandbox the front's: its URLs are what the proxy follows.
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let front = front(address).await;
+    let front = front(address, acceptor(&[], rustls::DEFAULT_VERSIONS)).await;
     let origin = format!("https://localhost:{}", front.address.port());
     let stop = CancellationToken::new();
     let options = Options { public_url: Some(origin.clone()), ..Options::default() };

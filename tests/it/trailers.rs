@@ -11,8 +11,7 @@ use crate::peer::Stage;
 use crate::wire::{Message, OK, Wire, begin, recorder, request};
 
 /// Who sends them behind a body means what only a head may say.
-const FORBIDDEN: &str = "Authorization: Basic dHJhaWxlcg==\r\nSO-AppToken: theirs\r\nSO_AppToken: theirs\r\nHost: evil.example\r\n\
-                         Content-Length: 5\r\nTransfer-Encoding: chunked\r\nConnection: X-Check\r\nX-Forwarded-For: 1.2.3.4\r\n\
+const FORBIDDEN: &str = "Authorization: Basic dHJhaWxlcg==\r\nSO-AppToken: theirs\r\nSO_AppToken: theirs\r\nConnection: X-Check\r\nX-Forwarded-For: 1.2.3.4\r\n\
                          Proxy-Authorization: Basic eA==\r\nTE: trailers\r\nTrailer: X\r\nUpgrade: websocket\r\nCookie: SOOnline=x\r\n\
                          Set-Cookie: SOOnline=x\r\nX-Soproxy-Error: unknown_tenant\r\n";
 
@@ -66,8 +65,25 @@ async fn trailers_of_an_answer_arrive_when_the_caller_takes_trailers() {
     assert!(old.rest().await.ends_with("\r\n\r\nbody"));
 }
 
+/// Framing, which no caller has a reason to say there; what upstream says is only stripped.
+const FRAMING: &str = "Host: evil.example\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n";
+
 #[tokio::test]
-async fn credentials_and_framing_do_not_hide_in_a_requests_trailers() {
+async fn framing_in_a_requests_trailers_is_refused() {
+    let (peer, seen) = recorder(OK).await;
+    let bench = Setup::new().api_at(peer.address).start().await;
+    for line in FRAMING.lines() {
+        let mut wire = Wire::to(bench.proxy).await;
+        let head = request("POST", "/v1/x", "Transfer-Encoding: chunked\r\n");
+        wire.say(format!("{head}4\r\nbody\r\n0\r\nX-Check: abc\r\n{line}\r\n\r\n{}", request("GET", "/v1/next", ""))).await;
+        let answer = wire.answer().await;
+        assert_eq!((answer.status(), answer.error(), wire.rest().await.as_str()), (400, Some("body_incomplete"), ""), "{line}");
+    }
+    assert!(seen.all().iter().all(|request| !request.complete), "{:?}", seen.all());
+}
+
+#[tokio::test]
+async fn credentials_do_not_hide_in_a_requests_trailers() {
     let (peer, seen) = recorder(OK).await;
     let bench = Setup::new().api_at(peer.address).start().await;
     let mut wire = Wire::to(bench.proxy).await;
@@ -89,7 +105,7 @@ async fn credentials_and_framing_do_not_hide_in_a_requests_trailers() {
 async fn what_only_a_head_may_say_does_not_come_in_an_answers_trailers() {
     let declared = declared();
     let answer = format!(
-        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-Check{declared}\r\n\r\n4\r\nbody\r\n0\r\n{FORBIDDEN}X-Check: abc\r\n\r\n"
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-Check{declared}\r\n\r\n4\r\nbody\r\n0\r\n{FORBIDDEN}{FRAMING}X-Check: abc\r\n\r\n"
     );
     let (peer, _) = recorder(&answer).await;
     let bench = Setup::new().api_at(peer.address).start().await;

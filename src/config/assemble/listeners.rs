@@ -1,6 +1,7 @@
 //! The listeners: how far they reach, whom they serve, and whether they get in each other's way.
 
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 
 use super::Assembly;
 use crate::config::file::{Door, Field, ListenerSettings, Settings, StateSettings, TenantSettings, nearest};
@@ -12,15 +13,19 @@ impl Assembly<'_> {
     pub(super) fn listen(&mut self, all: &Settings) -> Option<Listen> {
         let settings = &all.listen;
         if let Some(addresses) = &settings.door.addresses {
-            self.reach("listen.address", "listen", addresses, anonymous(all), ANYBODY);
+            self.reach("listen.address", "listen", &addresses.tcp, anonymous(all), ANYBODY);
         }
         let default_tenant = match &settings.default_tenant {
             Field::Absent => Some(None),
             Field::Wrong => None,
             Field::Is(name) => self.configured("listen.default_tenant", name, &all.tenants).map(Some),
         };
+        let tls = self.tls("listen", &settings.made);
+        let sockets = self.sockets("listen", settings.door.addresses.as_ref(), &settings.made);
         Some(Listen {
-            addresses: settings.door.addresses.clone()?,
+            addresses: settings.door.addresses.clone()?.tcp,
+            sockets: sockets?,
+            tls: tls?,
             hosts: settings.door.hosts.clone()?,
             insecure_allow_anonymous: settings.door.insecure_allow_anonymous?,
             default_tenant: default_tenant?,
@@ -41,12 +46,25 @@ impl Assembly<'_> {
     }
 
     fn listener(&mut self, index: usize, settings: &ListenerSettings, all: &Settings) -> Option<BoundListener> {
-        let key = |name: &str| format!("listeners[{index}].{name}");
+        let table = format!("listeners[{index}]");
+        let key = |name: &str| format!("{table}.{name}");
         if let Some(addresses) = &settings.addresses {
-            self.reach(&key("address"), "listen", addresses, anonymous(all), ANYBODY);
+            self.reach(&key("address"), "listen", &addresses.tcp, anonymous(all), ANYBODY);
         }
-        let tenant = settings.tenant.as_ref().and_then(|name| self.configured(&key("tenant"), name, &all.tenants));
-        Some(BoundListener { addresses: settings.addresses.clone()?, tenant: tenant?, public_url: settings.public_url.optional()? })
+        let tenant = match &settings.tenant {
+            Field::Absent => Some(None),
+            Field::Wrong => None,
+            Field::Is(name) => self.configured(&key("tenant"), name, &all.tenants).map(Some),
+        };
+        let tls = self.tls(&table, &settings.door);
+        let sockets = self.sockets(&table, settings.addresses.as_ref(), &settings.door);
+        Some(BoundListener {
+            addresses: settings.addresses.clone()?.tcp,
+            sockets: sockets?,
+            tls: tls?,
+            tenant: tenant?,
+            public_url: settings.public_url.optional()?,
+        })
     }
 
     /// A tenant's name as its table spells it.
@@ -114,10 +132,20 @@ impl Assembly<'_> {
         let named = |key: &str, addresses: Option<&Vec<SocketAddr>>| -> Vec<(String, SocketAddr)> {
             addresses.into_iter().flatten().map(|address| (key.to_owned(), *address)).collect()
         };
-        let mut all = named("listen.address", settings.listen.door.addresses.as_ref());
+        let mut places = vec![("listen.address".to_owned(), settings.listen.door.addresses.as_ref())];
         for (index, listener) in settings.listeners.iter().enumerate() {
-            all.extend(named(&format!("listeners[{index}].address"), listener.addresses.as_ref()));
+            places.push((format!("listeners[{index}].address"), listener.addresses.as_ref()));
         }
+        let mut sockets: Vec<(&str, &PathBuf)> = Vec::new();
+        for (key, path) in
+            places.iter().flat_map(|(key, places)| places.iter().flat_map(move |places| places.unix.iter().map(move |path| (key, path))))
+        {
+            if let Some((other, _)) = sockets.iter().find(|(_, earlier)| *earlier == path) {
+                self.problem(key, format!("unix:{} is already taken by {other}", path.display()), "give each listener a socket of its own");
+            }
+            sockets.push((key, path));
+        }
+        let mut all: Vec<_> = places.iter().flat_map(|(key, places)| named(key, places.map(|places| &places.tcp))).collect();
         all.extend(named("admin.address", settings.admin.addresses.as_ref().and_then(Option::as_ref)));
         all.extend(named("state.push_address", settings.state.push_addresses.as_ref().and_then(Option::as_ref)));
         for (index, (key, address)) in all.iter().enumerate() {

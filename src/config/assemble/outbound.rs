@@ -156,9 +156,15 @@ impl Assembly<'_> {
             InvalidIdentity::Certificate => {
                 (CERTIFICATE, format!("{} {error}", path.display()), "name a PEM file: the certificate first, then those that vouch for it")
             }
-            InvalidIdentity::Key => (KEY, error.to_string(), "a PEM key begins with -----BEGIN PRIVATE KEY-----; RSA from 2048 bits, or ECDSA"),
-            InvalidIdentity::Encrypted => (KEY, error.to_string(), "`openssl pkey -in FILE` decrypts it; keep it readable by soproxy's user alone"),
-            InvalidIdentity::Mismatch => (KEY, error.to_string(), "name the key for which the first certificate of client_certificate was made"),
+            InvalidIdentity::Key => {
+                (KEY, error.to_string(), "a PEM key begins with -----BEGIN PRIVATE KEY-----; RSA from 2048 bits, or ECDSA")
+            }
+            InvalidIdentity::Encrypted => {
+                (KEY, error.to_string(), "`openssl pkey -in FILE` decrypts it; keep it readable by soproxy's user alone")
+            }
+            InvalidIdentity::Mismatch => {
+                (KEY, error.to_string(), "name the key for which the first certificate of client_certificate was made")
+            }
         };
         self.problem(key, what, hint);
         None

@@ -30,7 +30,8 @@ pub struct Wrong {
 }
 
 impl Wrong {
-    fn new(what: impl Into<String>, hint: impl Into<String>) -> Wrong {
+    /// Both as sentences.
+    pub fn new(what: impl Into<String>, hint: impl Into<String>) -> Wrong {
         Wrong { what: what.into(), hint: hint.into() }
     }
 

@@ -1,10 +1,10 @@
 //! The sections that are lists of tables, `[[listeners]]` and `[[cache]]`: what one of each is called and takes.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use figment::value::Value;
 
+use super::doors::{self, DoorSettings, Places};
 use super::kinds;
 use super::reader::{Reader, Table};
 use super::settings::Field;
@@ -20,11 +20,13 @@ const LISTS: [&str; 2] = [LISTENERS, CACHE];
 /// One of `[[listeners]]`
 pub struct ListenerSettings {
     /// `address`
-    pub addresses: Option<Vec<SocketAddr>>,
+    pub addresses: Option<Places>,
     /// `tenant`
-    pub tenant: Option<String>,
+    pub tenant: Field<String>,
     /// `public_url`
     pub public_url: Field<BaseUrl>,
+    /// What it is made of.
+    pub door: DoorSettings,
 }
 
 /// One of `[[cache]]`
@@ -43,9 +45,10 @@ pub fn is_list(key: &str) -> bool {
 /// All of `[[listeners]]`.
 pub fn listeners<'v>(sources: &'v Sources, reader: &mut Reader<'v>) -> Vec<ListenerSettings> {
     each(LISTENERS, sources, reader, |table| ListenerSettings {
-        addresses: table.need("address", kinds::addresses),
-        tenant: table.need("tenant", kinds::text),
+        addresses: table.need("address", doors::places),
+        tenant: table.read("tenant", kinds::text),
         public_url: table.read("public_url", kinds::public_url),
+        door: doors::door(table),
     })
 }
 

@@ -70,7 +70,8 @@ fn proxy(value: &Value) -> Result<Choice, Wrong> {
 }
 
 fn no_proxy(value: &Value) -> Result<Vec<Exempt>, Wrong> {
-    const HINT: &str = "write hosts, domains, addresses and networks, such as [\"intranet.example.com\", \"*.example.com\", \"10.0.0.0/8\"]";
+    const HINT: &str =
+        "write hosts, domains, addresses and networks, such as [\"intranet.example.com\", \"*.example.com\", \"10.0.0.0/8\"]";
     let exempt = |text: &str| {
         let wrong = |error| Wrong { what: format!("{} is {error}", kinds::quoted(text)), hint: HINT.to_owned() };
         text.parse().map_err(|error: crate::upstream::proxies::InvalidExempt| wrong(error))

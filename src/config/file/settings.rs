@@ -8,6 +8,7 @@ use figment::value::Value;
 
 use super::TENANTS;
 use super::clients::{ClientSettings, TermsSettings};
+use super::doors::{self, DoorSettings, Places};
 use super::lists::{CacheSettings, ListenerSettings};
 use super::outbound::{OutboundSettings, outbound};
 use super::reader::{Reader, Table};
@@ -160,7 +161,9 @@ pub struct Door<A> {
 /// `[listen]`
 pub struct ListenSettings {
     /// The part that `[admin]` has too.
-    pub door: Door<Vec<SocketAddr>>,
+    pub door: Door<Places>,
+    /// What it is made of.
+    pub made: DoorSettings,
     /// `default_tenant`
     pub default_tenant: Field<String>,
     /// `public_url`
@@ -331,7 +334,8 @@ fn door<A>(table: &mut Table<'_, '_>, addresses: impl FnOnce(&Value) -> Result<A
 
 fn listen(mut table: Table<'_, '_>) -> ListenSettings {
     let settings = ListenSettings {
-        door: door(&mut table, kinds::addresses),
+        door: door(&mut table, doors::places),
+        made: doors::door(&mut table),
         default_tenant: table.read("default_tenant", kinds::text),
         public_url: table.read("public_url", kinds::public_url),
         trusted_proxies: table.need("trusted_proxies", kinds::networks),

@@ -154,10 +154,18 @@ fn further_listeners_are_bound_to_one_tenant_each() {
            [[listeners]]\naddress = [\"0.0.0.0:8083\", \"[::]:8083\"]\ntenant = \"Acme\"\npublic_url = \"https://acme.example\"\n";
     let config = Config::parse(&text, "proxy.toml".as_ref(), []).unwrap();
     let expected = [
-        BoundListener { addresses: vec!["127.0.0.1:8082".parse().unwrap()], tenant: "Cust1".into(), public_url: None },
+        BoundListener {
+            addresses: vec!["127.0.0.1:8082".parse().unwrap()],
+            sockets: Vec::new(),
+            tls: None,
+            tenant: Some("Cust1".into()),
+            public_url: None,
+        },
         BoundListener {
             addresses: vec!["0.0.0.0:8083".parse().unwrap(), "[::]:8083".parse().unwrap()],
-            tenant: "Acme".into(),
+            sockets: Vec::new(),
+            tls: None,
+            tenant: Some("Acme".into()),
             public_url: Some("https://acme.example".parse().unwrap()),
         },
     ];

@@ -11,7 +11,7 @@ fn problems_of_further_listeners_name_the_one_and_its_line() {
     let good = "[[listeners]]\naddress = \"127.0.0.1:1\"\ntenant = \"Cust1\"\n";
     let cases = [
         ("[[listeners]]\ntenant = \"Cust1\"\n", "address", 1, "is missing", "set `address` in [[listeners]]"),
-        ("[[listeners]]\naddress = \"127.0.0.1:2\"\n", "tenant", 1, "is missing", "set `tenant` in [[listeners]]"),
+        ("[[listeners]]\naddress = \"127.0.0.1:2\"\ntenant = 5\n", "tenant", 3, "must be a string", "in quotes"),
         ("[[listeners]]\naddress = \"x\"\ntenant = \"Cust1\"\n", "address", 2, "\"x\" is no IP address", "127.0.0.1:8080"),
         ("[[listeners]]\naddress = \"127.0.0.1:2\"\ntenant = \"Cust9\"\n", "tenant", 3, "no configured tenant", "\"Cust1\"?"),
         ("[[listeners]]\naddress = \"127.0.0.1:1\"\ntenant = \"Cust1\"\n", "address", 2, "taken by listeners[0].address", "its own"),

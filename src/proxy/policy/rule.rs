@@ -7,6 +7,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use http::Method;
+
 use super::normal::{Reading, check_segment, fold};
 
 /// `GET /api/v1/**`
@@ -157,7 +159,7 @@ fn parse_methods(text: &str) -> Result<Vec<String>, RuleError> {
         if method.bytes().any(|byte| byte.is_ascii_lowercase()) {
             return Err(RuleError { what: format!("{method:?} is not in capitals"), hint: METHODS });
         }
-        let fits = !method.is_empty() && method.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
+        let fits = !method.contains('*') && method.parse::<Method>().is_ok();
         if fits { Ok(method.to_owned()) } else { Err(RuleError { what: format!("{method:?} is no method"), hint: METHODS }) }
     };
     text.split(',').map(method).collect()

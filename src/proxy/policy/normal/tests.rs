@@ -177,7 +177,7 @@ fn paths_that_everybody_sees_alike_are_not_refused() {
 }
 
 proptest::proptest! {
-    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(2000))]
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(600))]
 
     #[test]
     fn two_normalisations_and_a_server_agree(
