@@ -52,7 +52,8 @@ fn mistakes_are_told_with_a_hint() {
     let long = format!("\"unix:/{}\"", "x".repeat(120));
     let ca = |file: &'static str| ("listen", "client_ca", file);
     // (settings, key, what, hint)
-    let cases: Vec<(Vec<(&str, &str, &str)>, &str, &str, &str)> = vec![
+    type Case<'c> = (Vec<(&'c str, &'c str, &'c str)>, &'c str, &'c str, &'c str);
+    let cases: Vec<Case<'_>> = vec![
         (vec![CERTIFICATE], "tls_certificate", "has no key", "set tls_key"),
         (vec![KEY], "tls_key", "has no certificate", "set tls_certificate"),
         (vec![ca("\"x.pem\"")], "client_ca", "is set without TLS", "set tls_certificate and tls_key"),

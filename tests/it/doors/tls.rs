@@ -213,6 +213,18 @@ async fn a_handshake_has_as_much_time_as_a_head_and_counts_as_a_connection() {
 }
 
 #[tokio::test]
+async fn a_head_that_begins_after_a_rest_has_no_more_time_than_others() {
+    let bench = speaking(Setup::new().set("listen.header_read_timeout", "300ms"), "").start().await;
+    let mut wire = CALLER.wire(bench.doors[0]).await;
+    assert_eq!(wire.get("/v1/_sandbox/echo", "").await.status(), 200);
+    // Longer than a connection keeps its buffers.
+    tokio::time::sleep(Duration::from_millis(120)).await;
+    wire.say("G").await;
+    assert_eq!(wire.answer().await.status(), 408);
+    assert_eq!(wire.end().await, End::Closed);
+}
+
+#[tokio::test]
 async fn one_connection_too_many_is_told_so_over_tls() {
     let bench: Bench = speaking(Setup::new().set("listen.max_connections", "1"), "").start().await;
     let mut first = CALLER.wire(bench.doors[0]).await;
