@@ -206,10 +206,14 @@ impl Gate {
     /// The beginning of a line. hyper does not wait for the end of a head to refuse it, and knows no answer but a bare one.
     fn beginning(&self) -> Result<(), Violation> {
         let text = self.partial.strip_suffix(b"\r").unwrap_or(&self.partial);
+        // Only an LF may follow a CR: then all of the line is there.
+        let whole = text.len() < self.partial.len();
         match self.at {
             _ if text.is_empty() => Ok(()),
+            At::Start(_) if whole => Head::default().request_line(text),
             At::Start(_) => head::request_line(text).map(drop),
             At::Headers if self.lines == self.max_headers => Err(Violation::HeadTooLarge),
+            At::Headers if whole => line::field(text).map(drop).map_err(Violation::Head),
             At::Headers => line::name(text).map(drop).map_err(Violation::Head),
             _ => Ok(()),
         }

@@ -54,7 +54,8 @@ async fn several_or_malformed_lengths_are_refused() {
         "Content-Length: 5 5\r\n",
         "Content-Length:\r\n",
         "Content-Length: \u{665}\r\n",
-        "Content-Length: 0000000000000000005\r\n",
+        "Content-Length: 05\r\n",
+        "Content-Length: 1000000000000000000\r\n",
         "Content-Length: 18446744073709551621\r\n",
         "Content_Length: 5\r\n",
     ] {
@@ -281,7 +282,7 @@ async fn what_reaches_upstream_is_framed_anew() {
     assert!(body.ends_with("0\r\n\r\n") || body.contains("0\r\nX-Check: 1\r\n\r\n"), "{body:?}");
     // A length is ours, too.
     let mut wire = Wire::to(bench.proxy).await;
-    wire.say(begin("POST", "/v1/x", "content-length:\t0005 \r\n\r\nhello")).await;
+    wire.say(begin("POST", "/v1/x", "content-length:\t5 \r\n\r\nhello")).await;
     let request = up.message().await.unwrap();
     up.say(OK).await;
     assert_eq!((request.one("content-length"), request.text().as_str()), (Some("5"), "hello"));

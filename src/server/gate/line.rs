@@ -75,9 +75,9 @@ pub(super) fn name(line: &[u8]) -> Result<Option<usize>, &'static str> {
     }
 }
 
-/// A decimal number that every reader reads alike.
+/// A decimal number that every reader reads alike: some take one that begins with 0 for an octal one.
 pub(super) fn length(value: &[u8]) -> Option<u64> {
-    if !(1..=18).contains(&value.len()) || !value.iter().all(u8::is_ascii_digit) {
+    if value.len() > 1 && value[0] == b'0' || !(1..=18).contains(&value.len()) || !value.iter().all(u8::is_ascii_digit) {
         return None;
     }
     Some(value.iter().fold(0, |length, digit| length * 10 + u64::from(digit - b'0')))
