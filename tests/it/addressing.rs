@@ -213,7 +213,7 @@ async fn the_program_binds_all_of_them_and_says_when_they_would_change() {
     // A listener and its tenant go: nobody else is served in its place.
     home.write("proxy.toml", settings.replace(&format!("[tenants.{TENANT}]"), "[tenants.Nordlys]\ncontext = \"Cust12345\""));
     program.signal("HUP");
-    program.logged("[[listeners]] changed: that takes effect at the next start", 1).await;
+    program.logged("[[listeners]] (but for what is in the files of TLS) changed: that takes effect at the next start", 1).await;
     program.logged("configuration reloaded", 1).await;
     assert_eq!(error(door, ECHO, "localhost").await, unknown());
     assert_eq!(tenant(proxy, &format!("/nordlys{ECHO}"), "localhost").await, TENANT);

