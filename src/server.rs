@@ -1,7 +1,7 @@
 //! Listeners, connections and their graceful end. Serves the proxy and the admin listener alike; knows no route.
 //!
-//! A [`Listener`] is TCP or a Unix socket, with or without TLS. A connection is [`handshake`]'s, if it begins with one, and then
-//! [`connection`]'s: one [`stream`] below one [`socket`].
+//! A [`Listener`] is TCP or a Unix socket, with or without TLS. A connection is `handshake`'s, if it begins with one, and then
+//! `connection`'s: one `stream` below one `socket`.
 
 mod connection;
 mod crew;
