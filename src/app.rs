@@ -65,6 +65,11 @@ pub enum StartError {
         /// What does not fit.
         what: String,
     },
+    /// A reload would serve anybody at an address that other machines reach.
+    #[error(
+        "{0} can be reached from other machines until the next start, and these settings serve callers without a name: restart, or set insecure_allow_anonymous = true in [listen]"
+    )]
+    Reach(SocketAddr),
 }
 
 /// The proxy and its admin listener, bound but not yet serving.
@@ -235,6 +240,7 @@ impl Live {
     pub fn apply(&self, config: Config) -> Result<(), StartError> {
         let parts = &*self.0;
         let mut wired = parts.wired.lock().unwrap_or_else(PoisonError::into_inner);
+        parts.started.may_serve(&config)?;
         for (section, changed) in [
             (
                 "[listen] (but for hosts, default_tenant, public_url, trusted_proxies, max_uri, max_body and what is in the files of TLS)",
@@ -273,6 +279,18 @@ impl Live {
         tracing::info!(tenants = next.tenants.len(), tickets_kept = kept, "configuration reloaded");
         *wired = next;
         Ok(())
+    }
+}
+
+impl Started {
+    /// The configuration was judged by the addresses that it names; those that are bound stay until the next start.
+    fn may_serve(&self, config: &Config) -> Result<(), StartError> {
+        let named_only = config.access.anonymous.is_none() && !config.access.report;
+        if named_only || config.listen.insecure_allow_anonymous {
+            return Ok(());
+        }
+        let mut bound = self.doors.iter().filter_map(|door| door.address);
+        bound.find(|address| !address.ip().to_canonical().is_loopback()).map_or(Ok(()), |wide| Err(StartError::Reach(wide)))
     }
 }
 

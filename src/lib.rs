@@ -59,6 +59,8 @@
 //! - Where a tenant is and whether it runs is decided by its state alone ([`superoffice::state::keeper`]). A push, a 421 and a
 //!   token only make the proxy ask.
 //! - What `all` rewrites in an answer can be undone in a request: the proxy's own address is never stored at SuperOffice.
+//! - A proxy on the way out carries TLS that ends at the origin, and is told no more than host, port and its own credentials.
+//! - Whatever decides whom TLS trusts ([`upstream::tls`]) makes a client of its own: no session, no connection outlives its change.
 //! - What a caller sent as credentials is stripped before, ours injected after hop-by-hop processing; never merged.
 //! - Secrets have no `Display`, and a redacted `Debug`. Header values that hold them are sensitive.
 //! - The proxy never knows that it talks to a sandbox.

@@ -229,7 +229,8 @@ impl Proxy {
         target::check(parts.uri.path())?;
         let door = self.settings.front.door(ends.listener);
         let found = self.routes.find(parts.uri.path(), door.tenant.as_deref(), host);
-        let matched = match found.map_err(|error| permission::unsaid(client, error))? {
+        let meant = door.tenant.as_deref().or(host);
+        let matched = match found.map_err(|error| self.unsaid(client, meant, parts.uri.path(), error, record))? {
             Found::Carried(matched) => matched,
             Found::State { tenant, way } => {
                 record.tenant = Some(tenant.name.clone());

@@ -1,5 +1,6 @@
 //! What a user sees: for each bad input the key, what is wrong, and what to do; for good input the values.
 
+mod access;
 mod doors;
 mod example;
 mod good;

@@ -53,6 +53,25 @@ impl Proxy {
         client.take_turn(record.started.mono).or_else(|wait| self.refuse("rate", ProxyError::RateExceeded(wait), record))
     }
 
+    /// Who may not use all tenants does not learn which ones there are: neither that one is unknown, nor what is wrong with a
+    /// target of another's. `meant`: the tenant that the request names otherwise than by its path.
+    #[cold]
+    pub(super) fn unsaid(
+        &self,
+        client: &Client,
+        meant: Option<&str>,
+        path: &str,
+        error: ProxyError,
+        record: &mut AccessRecord,
+    ) -> ProxyError {
+        let named = || meant.or_else(|| path.strip_prefix('/')?.split('/').next());
+        let own = || error != ProxyError::UnknownTenant && named().is_some_and(|name| client.rules.may_address(name));
+        if !client.rules.names_tenants() || own() {
+            return error;
+        }
+        self.refuse("tenants", ProxyError::NotAllowed, record).err().unwrap_or(error)
+    }
+
     fn refuse(&self, rule: &str, error: ProxyError, record: &mut AccessRecord) -> Result<(), ProxyError> {
         if self.settings.clients.only_reports() {
             // The first is the one that would have refused it.
@@ -61,13 +80,5 @@ impl Proxy {
         }
         record.refused_by = Some(rule.to_owned());
         Err(error)
-    }
-}
-
-/// Who may not use all tenants does not learn which ones there are.
-pub(super) fn unsaid(client: &Client, error: ProxyError) -> ProxyError {
-    match error {
-        ProxyError::UnknownTenant if client.rules.names_tenants() => ProxyError::NotAllowed,
-        error => error,
     }
 }

@@ -30,7 +30,7 @@ pub struct Asked<'a> {
     pub tenant: &'a str,
     /// The request's method.
     pub method: &'a Method,
-    /// The request's headers, for those that claim another method or path.
+    /// The request's headers, for those that claim another method. (Those that claim another path never go upstream.)
     pub headers: &'a HeaderMap,
     /// The path behind the tenant: `/api/v1/…`, `/Remote/…`.
     pub path: &'a str,
@@ -90,13 +90,7 @@ impl Rules {
             return Ok(());
         }
         let claimed = method::claimed(asked.headers).map_err(Refusal::Ambiguous)?;
-        let path = match self.look_at_paths() {
-            true => {
-                normal::path_is_the_only_one(asked.path, asked.headers).map_err(Refusal::Ambiguous)?;
-                Some(Normal::of(asked.path).map_err(Refusal::Ambiguous)?)
-            }
-            false => None,
-        };
+        let path = self.look_at_paths().then(|| Normal::of(asked.path)).transpose().map_err(Refusal::Ambiguous)?;
         self.judge_as(asked.method.as_str(), path.as_ref())?;
         claimed.map_or(Ok(()), |claimed| self.judge_as(claimed, path.as_ref()))
     }

@@ -20,7 +20,7 @@ use tokio_rustls::client::TlsStream;
 use tower_service::Service;
 
 use super::proxies::Proxies;
-use super::proxy::{Kind, Proxy};
+use super::proxy::{Kind, Proxy, bare};
 use super::socket::{Socket, Tally};
 use super::tls::Tls;
 use super::{Settings, UpstreamError, pins, tunnel};
@@ -151,7 +151,7 @@ impl Connector {
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        let name = server_name(origin.host().trim_start_matches('[').trim_end_matches(']'))?;
+        let name = server_name(bare(origin.host()))?;
         let shaken = timeout(self.handshake, tls.connect(name, stream)).await;
         let shaken = shaken.map_err(|_| format!("no TLS handshake within {:?}", self.handshake))?;
         let stream = shaken.map_err(|error| format!("TLS: {}", pins::failure(&error).unwrap_or_else(|| chain(&error))))?;

@@ -7,7 +7,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 
-use super::proxy::Proxy;
+use super::proxy::{Proxy, bare};
 use crate::proxy::address::Network;
 use crate::superoffice::origin::BaseUrl;
 
@@ -95,10 +95,6 @@ impl Exempt {
             (Hosts::Network(..), Err(_)) | (Hosts::Domain(_) | Hosts::Below(_), Ok(_)) => false,
         }
     }
-}
-
-fn bare(host: &str) -> &str {
-    host.trim_start_matches('[').trim_end_matches(']')
 }
 
 /// The text is no entry of `NO_PROXY`.

@@ -114,7 +114,8 @@ impl Proxy {
     }
 }
 
-fn bare(host: &str) -> &str {
+/// A host without the brackets of an IPv6 address.
+pub(super) fn bare(host: &str) -> &str {
     host.trim_start_matches('[').trim_end_matches(']')
 }
 

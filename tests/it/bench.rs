@@ -33,6 +33,7 @@ pub struct Setup {
     /// What stands in the file behind the demo's settings.
     pub more: String,
     pub may_move: bool,
+    /// Where access records go.
     pub access_log: Option<Arc<AccessLog>>,
 }
 

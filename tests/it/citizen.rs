@@ -3,7 +3,7 @@
 //! Callers are told apart by their addresses: 127.0.0.1 and 127.0.0.2. Where time matters, proxy and sandbox share a clock that
 //! only the test moves.
 
-mod calls;
+pub mod calls;
 mod figures;
 
 use http::{Method, StatusCode};

@@ -9,6 +9,7 @@ mod cache;
 mod chunks;
 mod citizen;
 mod cli;
+mod clients;
 mod clock;
 mod cut;
 mod doors;

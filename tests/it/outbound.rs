@@ -176,6 +176,7 @@ async fn credentials_are_sent_to_the_proxy_and_nowhere_else() {
 async fn a_proxy_that_gives_no_tunnel_is_a_502_that_the_log_explains() {
     let says = |answer: &str| Script::Says(answer.to_owned());
     let wrong = [("upstream.proxy_user", "alice"), ("upstream.proxy_password", "hush no")];
+    #[allow(clippy::type_complexity)]
     let cases: Vec<(Script, &[(&str, &str)], &str)> = vec![
         (Script::Wants(BASIC), &[], "the proxy wants credentials (407)"),
         (Script::Wants(BASIC), &wrong, "the proxy does not accept these credentials (407)"),

@@ -78,7 +78,7 @@ allow = [
     let log = program.ended().await.stderr;
     home.write("proxy.log", log);
     let learned = home.run(&["policy", "learn", "--from", "proxy.log", "--client", "anonymous"]).await;
-    assert!(learned.stdout.contains("# 1 times refused by allow: DELETE /api/v1/Contact/*\n"), "{learned:?}");
+    assert!(learned.stdout.contains("# 1 time refused by allow: DELETE /api/v1/Contact/*\n"), "{learned:?}");
 }
 
 #[tokio::test]
@@ -108,5 +108,5 @@ async fn what_cannot_teach_is_said() {
         assert!(output.stderr.contains(says), "{output:?}");
     }
     let output = home.run(&["policy", "learn", "--from", "one.log", "--client", "erp"]).await;
-    assert!(output.stdout.contains("[clients.erp] # learned from 1 requests\ntenants = [\"Cust1\"]\nread_only = true\n"), "{output:?}");
+    assert!(output.stdout.contains("[clients.erp] # learned from 1 request\ntenants = [\"Cust1\"]\nread_only = true\n"), "{output:?}");
 }

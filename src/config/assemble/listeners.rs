@@ -14,6 +14,7 @@ impl Assembly<'_> {
         let settings = &all.listen;
         if let Some(addresses) = &settings.door.addresses {
             self.reach("listen.address", "listen", &addresses.tcp, anonymous(all), ANYBODY);
+            self.in_the_clear("listen", &addresses.tcp, matches!(settings.made.certificate, Field::Absent), all);
         }
         let default_tenant = match &settings.default_tenant {
             Field::Absent => Some(None),
@@ -50,6 +51,7 @@ impl Assembly<'_> {
         let key = |name: &str| format!("{table}.{name}");
         if let Some(addresses) = &settings.addresses {
             self.reach(&key("address"), "listen", &addresses.tcp, anonymous(all), ANYBODY);
+            self.in_the_clear(&table, &addresses.tcp, matches!(settings.door.certificate, Field::Absent), all);
         }
         let tenant = match &settings.tenant {
             Field::Absent => Some(None),
@@ -103,6 +105,16 @@ impl Assembly<'_> {
         match settings.addresses.clone()? {
             Some(addresses) => admin(addresses).map(Some),
             None => Some(None),
+        }
+    }
+
+    /// Keys that pass the network as they are can be read on their way.
+    fn in_the_clear(&mut self, table: &str, addresses: &[SocketAddr], plain: bool, all: &Settings) {
+        let keys = all.clients.iter().any(|client| matches!(client.keys, Field::Is(_)));
+        let wide = addresses.iter().find(|address| !address.ip().to_canonical().is_loopback());
+        if let Some(wide) = wide.filter(|_| plain && keys) {
+            let what = format!("API keys reach {wide} in plain text, and so does everything else");
+            self.warn(&format!("{table}.address"), what, "set tls_certificate and tls_key, or have something before it that speaks TLS");
         }
     }
 

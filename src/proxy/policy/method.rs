@@ -27,7 +27,7 @@ pub(super) fn claimed(headers: &HeaderMap) -> Result<Option<&str>, &'static str>
 }
 
 /// Servers that hand headers on as variables cannot tell `_` from `-`. Names in a map are in small letters.
-pub(super) fn is_spelled(name: &str, as_in: &str) -> bool {
+fn is_spelled(name: &str, as_in: &str) -> bool {
     let same = |(byte, other): (u8, u8)| byte == other || (byte == b'_' && other == b'-');
     name.len() == as_in.len() && name.bytes().zip(as_in.bytes()).all(same)
 }

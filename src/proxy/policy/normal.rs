@@ -8,13 +8,7 @@
 //!
 //! Whether empty segments count, servers do not agree: such a path is judged by both [`Reading`]s.
 
-use http::HeaderMap;
-
-use super::method::is_spelled;
 use crate::proxy::target::{self, DECODED_TWICE};
-
-/// Headers by which some servers, told by a proxy in front of them, take a request for one of another path.
-const OTHER_PATHS: [&str; 3] = ["x-original-url", "x-rewrite-url", "x-original-uri"];
 
 /// A path in its normal form: empty, or beginning with a slash.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -114,19 +108,6 @@ pub(super) fn check_segment(segment: &str) -> Result<(), &'static str> {
     }
     match target::holds_a_session(segment.as_bytes()) {
         true => Err("a segment holds what ASP.NET cuts out ((S(…)))"),
-        false => Ok(()),
-    }
-}
-
-/// Refuses headers that name another path than the one that is judged. A proxy before us may have added one that names the same.
-pub(super) fn path_is_the_only_one(path: &str, headers: &HeaderMap) -> Result<(), &'static str> {
-    let names_another = |value: &[u8]| {
-        let end = value.iter().position(|byte| matches!(byte, b'?' | b'#')).unwrap_or(value.len());
-        !value[..end].ends_with(path.as_bytes())
-    };
-    let another = |name: &str, value: &[u8]| OTHER_PATHS.iter().any(|other| is_spelled(name, other)) && names_another(value);
-    match headers.iter().any(|(name, value)| another(name.as_str(), value.as_bytes())) {
-        true => Err("a header names another path"),
         false => Ok(()),
     }
 }

@@ -130,9 +130,12 @@ impl Head {
 
 const NO_REQUEST_LINE: Violation = Violation::Head("a request line that is not a method, a target and a version with one blank between");
 
-/// Method, target and what there is of the version; `None`: not even its beginning has come. What cannot become a request line is
+/// Method, target, and what there is of the version.
+type RequestLine<'l> = (&'l [u8], &'l [u8], &'l [u8]);
+
+/// `None`: not even its beginning has come. What cannot become a request line is
 /// refused however little of it there is.
-pub(super) fn request_line(line: &[u8]) -> Result<Option<(&[u8], &[u8], &[u8])>, Violation> {
+pub(super) fn request_line(line: &[u8]) -> Result<Option<RequestLine<'_>>, Violation> {
     let Some(end) = line.iter().position(|byte| !is_token(&[*byte])) else { return Ok(None) };
     let (method, rest) = line.split_at(end);
     let [b' ', rest @ ..] = rest else { return Err(NO_REQUEST_LINE) };

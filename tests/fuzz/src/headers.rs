@@ -125,7 +125,8 @@ fn answer(came: &HeaderMap, version: Version) {
     }
     let mut twice = went.clone();
     headers::scrub(&mut twice, version);
-    (twice.remove("via"), went.remove("via"));
+    twice.remove("via");
+    went.remove("via");
     assert_eq!(twice, went, "scrubbed twice is not scrubbed once");
 }
 

@@ -89,6 +89,13 @@ pub fn origins(value: &Value) -> Read<Vec<String>> {
         if uri.path() != "/" || uri.query().is_some() {
             return Err(wrong("has a path, and an origin has none"));
         }
+        let (host, all) = (authority.host(), authority.as_str());
+        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_');
+        let port_is_none_or_good = host.len() == all.len() || authority.port_u16().is_some();
+        // No browser writes a `*`: it would match nothing.
+        if !(host.starts_with('[') || host.chars().all(plain)) || !port_is_none_or_good {
+            return Err(wrong("is no origin"));
+        }
         let usual = if scheme == "https" { ":443" } else { ":80" };
         let authority = authority.as_str().to_ascii_lowercase();
         Ok(format!("{scheme}://{}", authority.strip_suffix(usual).unwrap_or(&authority)))

@@ -13,11 +13,13 @@ const MOST: usize = 100;
 impl Learned {
     /// The configuration that allows what was seen: of one caller (the one without a name is called `anonymous`), or of all.
     pub fn proposal(&self, only: Option<&str>) -> String {
-        let mut text = format!("# Rules learned from {} access {}", self.records, if self.records == 1 { "record" } else { "records" });
+        let mut text = format!("# Rules learned from {}", counted(self.records, "access record"));
         // No failure is possible: it is a string.
         let _ = match (self.own, self.others) {
             (0, 0) => writeln!(text, "."),
-            (own, others) => writeln!(text, "; {own} that soproxy answered itself, and {others} other lines, taught nothing."),
+            (own, others) => {
+                writeln!(text, "; {own} that soproxy answered itself, and {}, taught nothing.", counted(others, "other line"))
+            }
         };
         text.push_str(
             "# They go into the sections that these callers have in proxy.toml. Try them with listen.policy = \"report\" first.\n",
@@ -38,7 +40,7 @@ impl Caller {
         if self.requests == 0 {
             let _ = writeln!(text, "# {}: nothing was let pass.", printable(&header));
         } else {
-            let _ = writeln!(text, "{header} # learned from {} requests", self.requests);
+            let _ = writeln!(text, "{header} # learned from {}", counted(self.requests, "request"));
             let _ = writeln!(text, "tenants = [{}]", self.tenants.iter().map(|tenant| quoted(tenant)).collect::<Vec<_>>().join(", "));
             if self.seen.keys().all(|method| method::is_safe(method)) {
                 text.push_str("read_only = true\n");
@@ -52,10 +54,10 @@ impl Caller {
         let mut listed: Vec<(&String, &u64)> = self.listed.iter().collect();
         listed.sort_by_key(|(_, times)| std::cmp::Reverse(**times));
         for (what, times) in listed.iter().take(MOST) {
-            let _ = writeln!(text, "# {times} times {}", printable(what));
+            let _ = writeln!(text, "# {} {}", counted(**times, "time"), printable(what));
         }
         if listed.len() > MOST {
-            let _ = writeln!(text, "# and {} others", listed.len() - MOST);
+            let _ = writeln!(text, "# and {} more", listed.len() - MOST);
         }
     }
 
@@ -92,6 +94,11 @@ impl Caller {
 /// A path that only those patterns cover that cover all that this one does: there is no name like it.
 fn sample(pattern: &str) -> Option<Normal> {
     Normal::of(&pattern.replace('*', "q0z7x-any-name")).ok()
+}
+
+/// `1 request`, `2 requests`
+fn counted(number: u64, word: &str) -> String {
+    format!("{number} {word}{}", if number == 1 { "" } else { "s" })
 }
 
 /// A key of TOML.

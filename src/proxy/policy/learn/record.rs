@@ -19,10 +19,8 @@ const MARK: &str = "INFO access: ";
 
 impl Record {
     pub(super) fn parse(line: &str) -> Option<Record> {
-        if let Some((_, record)) = line.split_once(MARK) {
-            if !line.trim_start().starts_with('{') {
-                return Record::text(record.trim_end());
-            }
+        if let Some((_, record)) = line.split_once(MARK).filter(|_| !line.trim_start().starts_with('{')) {
+            return Record::text(record.trim_end());
         }
         let whole: Map<String, Value> = serde_json::from_str(&line[line.find('{')?..]).ok()?;
         match whole.get("log").and_then(Value::as_str) {

@@ -41,7 +41,7 @@ allow = [
     "GET /api/v1/List/Category/Items",
 ]
 
-[clients."a.b \"c\""] # learned from 1 requests
+[clients."a.b \"c\""] # learned from 1 request
 tenants = ["Cust1"]
 read_only = true
 allow = [
@@ -86,13 +86,13 @@ fn what_soproxy_answered_itself_teaches_nothing_and_what_it_refused_by_rule_is_l
     ]);
     assert_eq!(
         learned.proposal(None),
-        r#"# Rules learned from 8 access records; 4 that soproxy answered itself, and 1 other lines, taught nothing.
+        r#"# Rules learned from 8 access records; 4 that soproxy answered itself, and 1 other line, taught nothing.
 # They go into the sections that these callers have in proxy.toml. Try them with listen.policy = "report" first.
 
 # [clients.c]: nothing was let pass.
 # 2 times refused by read_only: DELETE /api/v1/Contact/*
-# 1 times allowed by no rule, for it is ambiguous: GET /api/v1/x::$DATA
-# 1 times refused by tenants: GET /Cust9/api/v1/Contact/6
+# 1 time allowed by no rule, for it is ambiguous: GET /api/v1/x::$DATA
+# 1 time refused by tenants: GET /Cust9/api/v1/Contact/6
 "#
     );
     assert_eq!(learned.records(), 8);

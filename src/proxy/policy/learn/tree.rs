@@ -57,7 +57,7 @@ impl Tree {
                 continue;
             }
             for (_, agent) in agents.children.values_mut() {
-                agent.join("Get*", SOME, |name| is_get(name));
+                agent.join("Get*", SOME, is_get);
             }
         }
     }
