@@ -4,7 +4,7 @@
 #
 #     tests/hostile/run.sh [--soproxy BINARY] [--only GROUP]
 #
-# smugglex comes from crates.io (some minutes, once; it stays outside of the repository), the others from Debian.
+# smugglex is installed by cargo (some minutes, once; it stays outside of the repository), the others from Debian.
 #
 # Results of 2026-11-24 (a debug build, on a busy machine):
 #   smugglex 0.4.0        cl-te, te-cl, te-te, h2c, h2, cl-edge, cl-0, 0-cl, parser-discrepancy: nothing found. What it took for a
