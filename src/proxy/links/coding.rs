@@ -51,6 +51,8 @@ pub(crate) struct Decoder {
     begun: bool,
     /// Whether it is `deflate` without its frame.
     bare: bool,
+    /// Whether what is no member has come behind the last one: then there is none behind it, wherever the pieces begin.
+    overlooks: bool,
 }
 
 enum Format {
@@ -76,7 +78,7 @@ impl Decoder {
                 Format::Brotli(Box::new(BrotliState::new_strict(alloc(), alloc(), alloc())))
             }
         };
-        Some(Decoder { format, ended: false, begun: false, bare: false })
+        Some(Decoder { format, ended: false, begun: false, bare: false, overlooks: false })
     }
 
     /// Takes from the front of `input`, and adds to `out` up to `most` bytes. It has come to rest when nothing was added and
@@ -103,8 +105,9 @@ impl Decoder {
             match &mut self.format {
                 _ if input.is_empty() => return Ok(()),
                 // Several gzip members after one another are one body. Readers of gzip overlook what is no member.
-                Format::Gzip(decoder) if input[0] == 0x1f => **decoder = Decompress::new_gzip(WINDOW),
+                Format::Gzip(decoder) if input[0] == 0x1f && !self.overlooks => **decoder = Decompress::new_gzip(WINDOW),
                 Format::Gzip(_) => {
+                    self.overlooks = true;
                     *input = &[];
                     return Ok(());
                 }
