@@ -101,8 +101,9 @@ fn is_overlong(decoded: &[u8]) -> bool {
         || decoded.windows(2).any(|bytes| matches!(bytes, [0xe0, 0x80..=0x9f] | [0xf0, 0x80..=0x8f] | [0xf8..=0xff, _]))
 }
 
-/// `.` and `..`, and the same with what Windows ignores at the end of a name: dots and blanks.
+/// `.` and `..`, and the same with what Windows ignores at the end of a name: dots and blanks, and a stream (`..::$DATA`).
 fn is_dot_segment(segment: &[u8]) -> bool {
+    let segment = segment.split(|byte| *byte == b':').next().unwrap_or_default();
     segment.contains(&b'.') && segment.iter().all(|byte| matches!(byte, b'.' | b' '))
 }
 
