@@ -29,6 +29,7 @@ pub fn check(data: &[u8]) {
     if contains(text, b"0urAppT0ken") || contains(text, b"0urT1cket") {
         return;
     }
+    let hostile = coding % 4 == 3;
     let content_type = ["text/xml", "application/soap+xml; charset=utf-8", "multipart/related; boundary=b", "multipart/related; boundary=\"b\"; start=\"<s>\""];
     let content_type = content_type[usize::from(form % 4)];
     let path = if path % 2 == 0 { PATH } else { "/Cust12345/Remote/Contact.svc" };
@@ -41,7 +42,7 @@ pub fn check(data: &[u8]) {
     let coding = ["identity", "identity", "gzip", ["gzip", "deflate", "br"][usize::from(coding >> 2) % 3]][usize::from(coding % 4)];
     let whole = sent(content_type, coding, path, Pieces::whole(&coded));
     let pieces = sent(content_type, coding, path, Pieces::of(&coded, size));
-    judged(content_type, coding, &coded, size);
+    judged(content_type, coding, &coded, size, hostile);
     // What is wrong with a coding is told at once or later, depending on when it is seen.
     let broken = |sent: Sent| if coding == "identity" { sent } else { sent.and_then(|out| out.map(Some).ok_or_else(String::new)) };
     let (whole, pieces) = (broken(whole), broken(pieces));
@@ -96,7 +97,7 @@ fn sent(content_type: &'static str, coding: &'static str, path: &str, body: Piec
 }
 
 /// The same body as an answer: it goes on as it came, whatever is read in it, and the pieces do not matter.
-fn judged(content_type: &'static str, coding: &'static str, body: &[u8], size: u8) {
+fn judged(content_type: &'static str, coding: &'static str, body: &[u8], size: u8, broken: bool) {
     let judge = |pieces: Pieces| {
         let mut response = Response::new(pieces);
         *response.headers_mut() = headers(content_type, coding);
@@ -105,7 +106,9 @@ fn judged(content_type: &'static str, coding: &'static str, body: &[u8], size: u
         expired
     };
     let expired = judge(Pieces::whole(body));
-    assert_eq!(judge(Pieces::of(body, size)), expired, "an expired ticket or not: it depends on the pieces");
+    let in_pieces = judge(Pieces::of(body, size));
+    // How much of a broken coding can be read depends on the pieces.
+    assert!(in_pieces == expired || broken, "an expired ticket or not: it depends on the pieces");
     assert!(!expired || coding != "identity" || contains(body, b"SoSessionException") || contains(body, b"&") || contains(body, b"CDATA"));
 }
 

@@ -17,4 +17,4 @@ macro_rules! targets {
     };
 }
 
-targets! { address config envelope headers jwt_claims links path_normal_form rest_reply rsa_key_value soap_reply state verification_keys }
+targets! { address config envelope gate headers jwt_claims links path_normal_form rest_reply rsa_key_value soap_reply state verification_keys }
