@@ -28,7 +28,7 @@ pub fn check(data: &[u8]) {
         1 => secrets(&file.replacen("@@", "\n", 1), &format!("{INLINE:?}")),
         _ => {
             let (before, after) = file.split_once("@@").unwrap_or((file, ""));
-            format!("{before}\n[application]\nclient_secret = {INLINE:?}\nprivate_key = {INLINE:?}\n{after}")
+            format!("{before}\n[application]\nclient_secret = {INLINE:?}\nprivate_key = {INLINE:?}{after}")
         }
     };
     let known = knob % 3 == 0 || is_only_secret(&file);
