@@ -48,7 +48,8 @@ pub fn check(data: &[u8]) {
     let (whole, pieces) = (broken(whole), broken(pieces));
     match (&whole, &pieces) {
         (Ok(whole), Ok(pieces)) => assert!(whole == pieces, "at once and in pieces of {size}: {}", shown(text)),
-        (Err(whole), Err(pieces)) if coding == "identity" => assert_eq!(whole, pieces, "{}", shown(text)),
+        // Where no root part is found, it depends on the pieces which sentence says so.
+        (Err(whole), Err(pieces)) if coding == "identity" && form % 4 < 2 => assert_eq!(whole, pieces, "{}", shown(text)),
         (Err(_), Err(_)) => {}
         _ => panic!("at once and in pieces of {size} are two things: {whole:?} {pieces:?} {}", shown(text)),
     }
