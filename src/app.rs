@@ -325,7 +325,7 @@ impl Wired {
         for tenant in &self.config.tenants {
             let kept = before.and_then(|before| before.tenant_like(tenant));
             let keeper = kept.map(|kept| kept.keeper.clone());
-            let Wiring { login, keeper, app_token } = self.backplane.tenant(&self.config, tenant, keeper, prefetch)?;
+            let Wiring { login, keeper } = self.backplane.tenant(&self.config, tenant, keeper, prefetch)?;
             let login = Arc::new(login);
             let (tickets, governor) = match kept {
                 Some(kept) => {
@@ -348,7 +348,7 @@ impl Wired {
                 tenant: context.as_str().to_ascii_lowercase().into(),
                 identity: self.cache.identity(Zeroizing::new(secret).as_bytes()),
             };
-            tenants.push(Arc::new(Tenant { name, context, keeper, homes: KnownHomes::default(), tickets, governor, shelf, app_token }));
+            tenants.push(Arc::new(Tenant { name, context, keeper, homes: KnownHomes::default(), tickets, governor, shelf }));
         }
         self.tenants = tenants;
         Ok(taken_over)

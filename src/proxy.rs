@@ -33,7 +33,7 @@ use std::time::Duration;
 
 use http::header::{EXPECT, ORIGIN, UPGRADE};
 use http::request::Parts;
-use http::{HeaderName, HeaderValue, Method, Request, Response, Version};
+use http::{HeaderName, Method, Request, Response, Version};
 use http_body::Body as HttpBody;
 use tokio_util::sync::CancellationToken;
 
@@ -81,8 +81,6 @@ pub struct Tenant {
     pub governor: Arc<Governor>,
     /// Where its lists are cached.
     pub shelf: Shelf,
-    /// The client secret, sensitive.
-    pub app_token: HeaderValue,
 }
 
 /// What the cache tells one tenant's answers from another's by.

@@ -14,10 +14,12 @@ use http::HeaderValue;
 
 use crate::clock::Moment;
 
-/// A ticket in use. The header value is built once, marked sensitive, and shared by all requests.
+/// A ticket in use. The header values are built once, marked sensitive, and shared by all requests.
 pub struct Ticket {
     /// `SOTicket <value>`, ready for `Authorization`.
     pub authorization: HeaderValue,
+    /// The client secret that it was got with, ready for `SO-AppToken`: the two go together.
+    pub app_token: HeaderValue,
     /// Counts up per tenant; names this ticket in logs and when it is refused.
     pub generation: u64,
     /// When it was issued.
@@ -26,16 +28,26 @@ pub struct Ticket {
     pub after_refusal: bool,
 }
 
+impl Ticket {
+    /// The ticket alone, without its scheme.
+    pub fn value(&self) -> &[u8] {
+        let line = self.authorization.as_bytes();
+        &line[memchr::memchr(b' ', line).map_or(0, |blank| blank + 1)..]
+    }
+}
+
 impl fmt::Debug for Ticket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Ticket {{ generation: {}, [redacted] }}", self.generation)
     }
 }
 
-/// What an exchange gives: a ticket's header value.
+/// What an exchange gives: the header values that calls carry.
 pub struct Grant {
     /// `SOTicket <value>`, sensitive.
     pub authorization: HeaderValue,
+    /// The client secret that was used, sensitive.
+    pub app_token: HeaderValue,
 }
 
 /// Why there is no ticket: two texts, and nothing secret in either.

@@ -27,8 +27,6 @@ pub struct Wiring {
     pub login: TenantLogin,
     /// Where it is and whether it runs.
     pub keeper: Arc<Keeper>,
-    /// Its client secret for `SO-AppToken`, sensitive.
-    pub app_token: HeaderValue,
 }
 
 /// The ways out that tenants share: the client for the web API, the one for SuperOffice's own services, and the login
@@ -131,8 +129,8 @@ impl Backplane {
             }
             None => Arc::new(Keeper::start(&tenant.name, source, hosts, api_url, self.states.clone(), prefetch)),
         };
-        let login = TenantLogin::new(credentials(tenant), login, keeper.clone());
-        Ok(Wiring { login, keeper, app_token })
+        let login = TenantLogin::new(credentials(tenant), app_token, login, keeper.clone());
+        Ok(Wiring { login, keeper })
     }
 
     fn login(&mut self, config: &Config, tenant: &config::Tenant) -> Arc<Login> {

@@ -23,7 +23,7 @@ use crate::server::unix::{Place, make_room};
 use crate::superoffice::http::Caller;
 use crate::superoffice::origin::AllowedBase;
 use crate::superoffice::tenant::Granted;
-use crate::ticket::Ticket;
+use crate::ticket::{Grant, Ticket};
 
 /// How many tenants are tried at once.
 const AT_ONCE: usize = 8;
@@ -116,7 +116,7 @@ async fn try_out(wiring: &Wiring, caller: &Caller) -> Outcome {
     if let Some(outage) = wiring.keeper.report().outage {
         return Outcome { cells: [exchange, outage.name.clone()], failure: Some(outage.to_string()) };
     }
-    match call(caller, &wiring.app_token, granted, &base).await {
+    match call(caller, granted, &base).await {
         Ok(called) => Outcome { cells: [exchange, called], failure: None },
         Err(failure) => Outcome { cells: [exchange, "FAILED".to_owned()], failure: Some(failure) },
     }
@@ -136,11 +136,12 @@ fn key(tenant: &Tenant) -> String {
 }
 
 /// One `User/currentPrincipal`: any 2xx is good.
-async fn call(caller: &Caller, app_token: &HeaderValue, granted: Granted, base: &AllowedBase) -> Result<String, String> {
-    let ticket = Ticket { authorization: granted.grant.authorization, generation: 1, issued: Clock::system().now(), after_refusal: false };
+async fn call(caller: &Caller, granted: Granted, base: &AllowedBase) -> Result<String, String> {
+    let Grant { authorization, app_token } = granted.grant;
+    let ticket = Ticket { authorization, app_token, generation: 1, issued: Clock::system().now(), after_refusal: false };
     let mut lines = HeaderMap::new();
     lines.insert(ACCEPT, HeaderValue::from_static("application/json"));
-    headers::inject(&mut lines, Version::HTTP_11, &ticket, app_token);
+    headers::inject(&mut lines, Version::HTTP_11, &ticket);
     let mut request = Request::new(empty());
     *request.method_mut() = Method::GET;
     *request.uri_mut() = target::upstream_uri(base, "/v1/User/currentPrincipal", None).map_err(|error| error.to_string())?;

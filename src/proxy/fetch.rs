@@ -93,7 +93,7 @@ impl Proxy {
         };
         let Admitted { body, replay, overrun } = admitted?;
         let first = Some((headers, extensions));
-        let mut outgoing = Outgoing { tenant, route, rest, parts, first, kept: Kept::default(), upgrade: upgrade.is_some(), envelope };
+        let mut outgoing = Outgoing { route, rest, parts, first, kept: Kept::default(), upgrade: upgrade.is_some(), envelope };
         let mut twice = Twice::new(replay, &self.common.metrics);
         let mut body = body;
         let came = sent;

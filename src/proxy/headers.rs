@@ -60,10 +60,10 @@ pub fn strip(headers: &mut HeaderMap) {
 }
 
 /// Sets what goes upstream with every request: the ticket, the client secret, and our line in `Via`.
-pub fn inject(headers: &mut HeaderMap, version: Version, ticket: &Ticket, app_token: &HeaderValue) {
+pub fn inject(headers: &mut HeaderMap, version: Version, ticket: &Ticket) {
     add_via(headers, version);
     headers.insert(AUTHORIZATION, ticket.authorization.clone());
-    headers.insert(SO_APP_TOKEN, app_token.clone());
+    headers.insert(SO_APP_TOKEN, ticket.app_token.clone());
 }
 
 /// Removes from an answer what does not go to the caller: hop-by-hop headers, SuperOffice's session cookies (they belong to
@@ -288,9 +288,9 @@ mod tests {
         ]);
         strip(&mut headers);
         let (clock, _) = Clock::manual(jiff::Timestamp::UNIX_EPOCH);
-        let ticket =
-            Ticket { authorization: HeaderValue::from_static("SOTicket 7T:abc"), generation: 1, issued: clock.now(), after_refusal: false };
-        inject(&mut headers, Version::HTTP_11, &ticket, &HeaderValue::from_static("secret"));
+        let (authorization, app_token) = (HeaderValue::from_static("SOTicket 7T:abc"), HeaderValue::from_static("secret"));
+        let ticket = Ticket { authorization, app_token, generation: 1, issued: clock.now(), after_refusal: false };
+        inject(&mut headers, Version::HTTP_11, &ticket);
         assert_eq!(
             list(&headers),
             [("te", "trailers"), ("via", "1.1 soproxy"), ("authorization", "SOTicket 7T:abc"), ("so-apptoken", "secret")]

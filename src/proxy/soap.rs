@@ -26,7 +26,7 @@ mod walk;
 mod tests;
 
 use bytes::Bytes;
-use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, EXPECT, HeaderMap, HeaderName, HeaderValue};
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, EXPECT, HeaderMap, HeaderName};
 use http_body::Body as HttpBody;
 use zeroize::Zeroizing;
 
@@ -201,10 +201,8 @@ impl Envelope {
     }
 
     /// What goes upstream: `body` is what was opened, or the same once more.
-    pub fn send(&self, body: Body, ticket: &Ticket, app_token: &HeaderValue) -> Body {
-        let ticket = ticket.authorization.as_bytes();
-        let ticket = &ticket[memchr::memchr(b' ', ticket).map_or(0, |blank| blank + 1)..];
-        Body::stream(Sent { head: self.head(ticket, app_token.as_bytes()), instead: self.instead, body })
+    pub fn send(&self, body: Body, ticket: &Ticket) -> Body {
+        Body::stream(Sent { head: self.head(ticket.value(), ticket.app_token.as_bytes()), instead: self.instead, body })
     }
 
     fn head(&self, ticket: &[u8], app_token: &[u8]) -> Bytes {

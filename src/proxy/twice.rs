@@ -11,7 +11,7 @@ use super::body::Replay;
 use super::error::ProxyError;
 use super::route::Route;
 use super::soap::Envelope;
-use super::{Tenant, headers, target};
+use super::{headers, target};
 use crate::body::Body;
 use crate::log::AccessRecord;
 use crate::metrics::{Cause, Metrics};
@@ -21,7 +21,6 @@ use crate::upstream::UpstreamError;
 
 /// What is sent upstream, but for the ticket and the body: it may have to be sent twice.
 pub(super) struct Outgoing<'a> {
-    pub(super) tenant: &'a Tenant,
     pub(super) route: Route<'a>,
     pub(super) rest: &'a str,
     pub(super) parts: &'a Parts,
@@ -39,7 +38,7 @@ impl Outgoing<'_> {
     pub(super) fn with(&mut self, ticket: &Ticket, base: &AllowedBase, body: Body) -> Result<Request<Body>, UpstreamError> {
         let unfit = |error: ProxyError| UpstreamError::Unreachable(error.to_string());
         let body = match &self.envelope {
-            Some(envelope) => envelope.send(body, ticket, &self.tenant.app_token),
+            Some(envelope) => envelope.send(body, ticket),
             None => body,
         };
         let mut request = Request::new(body);
@@ -70,7 +69,7 @@ impl Outgoing<'_> {
         match self.route {
             // Credentials are in the envelope, and descriptions need none.
             Route::Soap(_) => headers::add_via(request.headers_mut(), self.parts.version),
-            _ => headers::inject(request.headers_mut(), self.parts.version, ticket, &self.tenant.app_token),
+            _ => headers::inject(request.headers_mut(), self.parts.version, ticket),
         }
         Ok(request)
     }

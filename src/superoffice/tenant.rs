@@ -18,6 +18,8 @@ use crate::ticket::{Exchange, ExchangeFailure, Grant};
 /// A tenant at its login service.
 pub struct TenantLogin {
     credentials: Credentials,
+    /// The client secret for `SO-AppToken`, sensitive.
+    app_token: HeaderValue,
     login: Arc<Login>,
     keeper: Arc<Keeper>,
 }
@@ -32,8 +34,8 @@ pub struct Granted {
 
 impl TenantLogin {
     /// A tenant with its credentials; `keeper` knows whether it runs.
-    pub fn new(credentials: Credentials, login: Arc<Login>, keeper: Arc<Keeper>) -> TenantLogin {
-        TenantLogin { credentials, login, keeper }
+    pub fn new(credentials: Credentials, app_token: HeaderValue, login: Arc<Login>, keeper: Arc<Keeper>) -> TenantLogin {
+        TenantLogin { credentials, app_token, login, keeper }
     }
 
     /// One exchange, observed.
@@ -46,7 +48,7 @@ impl TenantLogin {
             ExchangeFailure { wire: text.clone(), log: text }
         })?;
         authorization.set_sensitive(true);
-        Ok(Granted { grant: Grant { authorization }, claims })
+        Ok(Granted { grant: Grant { authorization, app_token: self.app_token.clone() }, claims })
     }
 
     /// The login service's own words are told to callers and to the log, and may repeat what it was sent.

@@ -423,7 +423,7 @@ impl Slot {
         let after_refusal = before.is_some_and(|ticket| ticket.generation <= self.invalidated.load(Ordering::Acquire));
         let issued = self.shared.clock.now();
         tracing::info!(tenant = self.tenant, generation, "ticket renewed");
-        let ticket = Ticket { authorization: grant.authorization, generation, issued, after_refusal };
+        let ticket = Ticket { authorization: grant.authorization, app_token: grant.app_token, generation, issued, after_refusal };
         self.current.store(Some(Arc::new(ticket)));
         self.wanted.store(false, Ordering::Release);
         self.make_progress(|progress| *progress = Progress::default());

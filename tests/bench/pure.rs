@@ -92,14 +92,14 @@ fn header_policy(c: &mut Criterion) {
     ]);
     let ticket = Ticket {
         authorization: HeaderValue::from_str(&format!("SOTicket 7T:{}", "A".repeat(600))).unwrap(),
+        app_token: HeaderValue::from_static(demo::CLIENT_SECRET),
         generation: 1,
         issued: Clock::system().now(),
         after_refusal: false,
     };
-    let app_token = HeaderValue::from_static(demo::CLIENT_SECRET);
     let to_and_fro = |(mut request, mut answer): (HeaderMap, HeaderMap)| {
         headers::strip(&mut request);
-        headers::inject(&mut request, http::Version::HTTP_11, &ticket, &app_token);
+        headers::inject(&mut request, http::Version::HTTP_11, &ticket);
         headers::scrub(&mut answer, http::Version::HTTP_11);
         (request, answer)
     };

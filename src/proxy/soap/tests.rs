@@ -89,13 +89,14 @@ fn xml() -> HeaderMap {
 fn ticket() -> Ticket {
     let (clock, _) = Clock::manual(Timestamp::UNIX_EPOCH);
     let authorization = HeaderValue::from_str(&format!("SOTicket {TICKET}")).unwrap();
-    Ticket { authorization, generation: 1, issued: clock.now(), after_refusal: false }
+    let app_token = HeaderValue::from_str(APP_TOKEN).unwrap();
+    Ticket { authorization, app_token, generation: 1, issued: clock.now(), after_refusal: false }
 }
 
 /// What goes upstream of a body.
 async fn sent(headers: &mut HeaderMap, body: Pieces) -> Result<Vec<u8>, ProxyError> {
     let (envelope, body) = open(headers, PATH, body).await?;
-    let body = envelope.send(Body::stream(body), &ticket(), &HeaderValue::from_str(APP_TOKEN).unwrap());
+    let body = envelope.send(Body::stream(body), &ticket());
     Ok(body.collect().await.unwrap().to_bytes().to_vec())
 }
 

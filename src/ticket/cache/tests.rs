@@ -48,7 +48,7 @@ impl Exchange for Script {
             if self.down.load(Ordering::SeqCst) {
                 return Err(ExchangeFailure { wire: "login is down".into(), log: "login is down, says the log".into() });
             }
-            Ok(Grant { authorization: HeaderValue::from_static("SOTicket t") })
+            Ok(Grant { authorization: HeaderValue::from_static("SOTicket t"), app_token: HeaderValue::from_static("s") })
         })
     }
 }

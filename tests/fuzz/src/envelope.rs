@@ -86,8 +86,9 @@ fn sent(content_type: &'static str, coding: &'static str, path: &str, body: Piec
             assert!(!headers.contains_key(CONTENT_ENCODING));
             let (clock, _) = Clock::manual(Timestamp::UNIX_EPOCH);
             let authorization = HeaderValue::from_str(&format!("SOTicket {TICKET}")).expect("a value");
-            let ticket = Ticket { authorization, generation: 1, issued: clock.now(), after_refusal: false };
-            Ok(read(envelope.send(Body::stream(body), &ticket, &HeaderValue::from_static(APP_TOKEN))))
+            let app_token = HeaderValue::from_static(APP_TOKEN);
+            let ticket = Ticket { authorization, app_token, generation: 1, issued: clock.now(), after_refusal: false };
+            Ok(read(envelope.send(Body::stream(body), &ticket)))
         }
         Err(error) => {
             assert_eq!(error.code(), "bad_envelope");

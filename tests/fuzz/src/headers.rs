@@ -86,9 +86,10 @@ fn request(came: &HeaderMap, version: Version) {
 
     let (clock, _) = Clock::manual(Timestamp::UNIX_EPOCH);
     let ours = HeaderValue::from_static("SOTicket 7T:ours");
-    let ticket = Ticket { authorization: ours.clone(), generation: 1, issued: clock.now(), after_refusal: false };
     let secret = HeaderValue::from_static("our-secret");
-    headers::inject(&mut went, version, &ticket, &secret);
+    let (authorization, app_token) = (ours.clone(), secret.clone());
+    let ticket = Ticket { authorization, app_token, generation: 1, issued: clock.now(), after_refusal: false };
+    headers::inject(&mut went, version, &ticket);
     let called = |wanted: &str| went.iter().filter(|(name, _)| folded(name.as_str()) == wanted).map(|(_, value)| value).collect::<Vec<_>>();
     assert_eq!(called("authorization"), [&ours]);
     assert_eq!(called("so-apptoken"), [&secret]);

@@ -95,7 +95,7 @@ fn version(lines: &[(&'static str, &str)], path: &str, text: &str) -> String {
     let sent = async {
         let mut headers = headers(lines);
         let (envelope, body) = open(&mut headers, path, Pieces::new([text.to_owned()])).await?;
-        let body = envelope.send(Body::stream(body), &ticket(), &HeaderValue::from_static("a"));
+        let body = envelope.send(Body::stream(body), &ticket());
         Ok::<_, ProxyError>(String::from_utf8(body.collect().await.unwrap().to_bytes().to_vec()).unwrap())
     };
     let sent = match block(sent) {

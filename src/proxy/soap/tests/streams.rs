@@ -29,7 +29,7 @@ async fn a_known_length_stays_known_and_the_headers_say_nothing_old() {
     let (envelope, body) = open(&mut headers, PATH, Pieces::of(text.as_bytes(), 10).sized()).await.unwrap();
     assert_eq!(headers.keys().map(|name| name.as_str()).collect::<Vec<_>>(), ["content-type", "soapaction"]);
     assert_eq!(body.size_hint().exact(), Some(text.len() as u64), "the body is the caller's own");
-    let body = envelope.send(Body::stream(body), &ticket(), &HeaderValue::from_str(APP_TOKEN).unwrap());
+    let body = envelope.send(Body::stream(body), &ticket());
     assert_eq!(body.size_hint().exact(), Some(expected.len() as u64));
     assert_eq!(body.collect().await.unwrap().to_bytes(), expected.as_bytes());
 }
@@ -42,7 +42,7 @@ async fn the_same_envelope_goes_out_again_with_another_ticket() {
     assert_eq!(kept, text.as_bytes());
     for wanted in [TICKET, "other"] {
         let ticket = Ticket { authorization: HeaderValue::from_str(&format!("SOTicket {wanted}")).unwrap(), ..ticket() };
-        let body = envelope.send(Body::stream(Full::new(kept.clone())), &ticket, &HeaderValue::from_str(APP_TOKEN).unwrap());
+        let body = envelope.send(Body::stream(Full::new(kept.clone())), &ticket);
         let sent = body.collect().await.unwrap().to_bytes();
         assert_eq!(sent, expected.replace("7T:MAA3AGYA&amp;lt;==", &wanted.replace('&', "&amp;")).as_bytes());
     }
@@ -70,7 +70,7 @@ async fn nothing_behind_the_header_is_waited_for() {
     let (envelope, body) = open(&mut xml(), PATH, Asked(0, asked.clone())).await.unwrap();
     assert_eq!(count(), 1);
     assert!(body.text().len() < 1024);
-    let mut body = envelope.send(Body::stream(body), &ticket(), &HeaderValue::from_static("a"));
+    let mut body = envelope.send(Body::stream(body), &ticket());
     let mut frames = 0;
     while let Some(frame) = body.frame().await {
         frames += 1;
@@ -99,7 +99,7 @@ async fn compressed_ones_go_on_plain() {
     }
     // What breaks later breaks off: it never looks whole.
     let (envelope, body) = open(&mut coded("gzip"), PATH, Pieces::of(&gzip[..gzip.len() - 9], 10)).await.unwrap();
-    let body = envelope.send(Body::stream(body), &ticket(), &HeaderValue::from_static("a"));
+    let body = envelope.send(Body::stream(body), &ticket());
     assert!(body.size_hint().exact().is_none());
     assert!(body.collect().await.is_err());
 }
@@ -114,7 +114,7 @@ async fn a_caller_that_breaks_off_or_stands_still_is_told_so() {
     let (text, _) = pair("1");
     let body = Pieces { error: Some("reset".into()), ..Pieces::of(text.as_bytes(), 50) };
     let (envelope, body) = open(&mut xml(), PATH, body).await.unwrap();
-    assert!(envelope.send(Body::stream(body), &ticket(), &HeaderValue::from_static("a")).collect().await.is_err());
+    assert!(envelope.send(Body::stream(body), &ticket()).collect().await.is_err());
 }
 
 #[tokio::test]
@@ -122,7 +122,7 @@ async fn trailers_go_on() {
     let (text, _) = pair("1");
     let body = Pieces { trailers: Some(headers(&[("x-sum", "1")])), ..Pieces::new([text]) };
     let (envelope, body) = open(&mut xml(), PATH, body).await.unwrap();
-    let body = envelope.send(Body::stream(body), &ticket(), &HeaderValue::from_static("a"));
+    let body = envelope.send(Body::stream(body), &ticket());
     assert_eq!(body.collect().await.unwrap().trailers().unwrap()["x-sum"], "1");
 }
 
