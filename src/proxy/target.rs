@@ -102,7 +102,7 @@ fn is_overlong(decoded: &[u8]) -> bool {
 }
 
 /// `.` and `..`, and the same with what Windows ignores at the end of a name: dots and blanks, and a stream (`..::$DATA`).
-fn is_dot_segment(segment: &[u8]) -> bool {
+pub(super) fn is_dot_segment(segment: &[u8]) -> bool {
     let segment = segment.split(|byte| *byte == b':').next().unwrap_or_default();
     segment.contains(&b'.') && segment.iter().all(|byte| matches!(byte, b'.' | b' '))
 }

@@ -100,6 +100,9 @@ pub(super) fn check_segment(segment: &str) -> Result<(), &'static str> {
     if !segment.bytes().fold(false, |found, byte| found | matches!(byte, b':' | b'~' | b'(')) {
         return Ok(());
     }
+    if target::is_dot_segment(segment.as_bytes()) {
+        return Err("a segment is a dot segment (..:x)");
+    }
     if segment.ends_with(':') || segment.contains("::") || segment.contains(":$") {
         return Err("a segment names a stream of a file (name::$DATA)");
     }

@@ -176,6 +176,13 @@ fn paths_that_everybody_sees_alike_are_not_refused() {
     }
 }
 
+#[test]
+fn a_stream_of_a_dot_segment_has_no_normal_form() {
+    for path in ["/..:%c3%bb%65/", "/a/..:x", "/.:x"] {
+        assert!(Normal::of(path).is_err(), "{path}");
+    }
+}
+
 proptest::proptest! {
     #![proptest_config(proptest::prelude::ProptestConfig::with_cases(600))]
 
