@@ -268,7 +268,7 @@ impl Live {
         if same(&wired.config) {
             backplane.take_over(&wired.backplane);
         }
-        backplane.keep_pace(&wired.backplane);
+        backplane.keep_on(&wired.backplane);
         // A host that is listed no more takes its tickets along.
         let keep = config.superoffice.upstream_hosts == wired.config.superoffice.upstream_hosts;
         let mut next = Wired { backplane, shared: wired.shared.clone(), cache: wired.cache.clone(), config, tenants: Vec::new() };
@@ -324,18 +324,22 @@ impl Wired {
         let (mut tenants, mut taken_over) = (Vec::with_capacity(self.config.tenants.len()), 0);
         for tenant in &self.config.tenants {
             let kept = before.and_then(|before| before.tenant_like(tenant));
+            let secrets = tenant.client_secrets.iter().map(ExposeSecret::expose_secret);
+            let kept = kept.filter(|kept| kept.tickets.may_go_on(secrets));
             let keeper = kept.map(|kept| kept.keeper.clone());
             let Wiring { login, keeper } = self.backplane.tenant(&self.config, tenant, keeper, prefetch)?;
             let login = Arc::new(login);
             let (tickets, governor) = match kept {
                 Some(kept) => {
                     kept.tickets.renew_by(login);
+                    // What was wrong may be right now.
+                    kept.tickets.try_again();
                     kept.governor.set(tenant.bounds);
                     taken_over += 1;
                     (kept.tickets.clone(), kept.governor.clone())
                 }
                 None => {
-                    let tickets = Arc::new(Tickets::start(&tenant.name, login, self.shared.clone(), prefetch));
+                    let tickets = Arc::new(Tickets::start(&tenant.name, login, self.shared.clone(), None, prefetch));
                     // What failed while the tenant did not run may succeed now.
                     let again = Arc::downgrade(&tickets);
                     keeper.on_resume(move || _ = again.upgrade().map(|tickets| tickets.try_again()));
@@ -343,7 +347,8 @@ impl Wired {
                 }
             };
             let (name, context) = (tenant.name.as_str().into(), tenant.context.clone());
-            let secret = [tenant.client_secret.expose_secret(), tenant.system_user_token.expose()].join("\n");
+            let secrets = tenant.client_secrets.iter().map(ExposeSecret::expose_secret).chain([tenant.system_user_token.expose()]);
+            let secret = secrets.collect::<Vec<_>>().join("\n");
             let shelf = Shelf {
                 tenant: context.as_str().to_ascii_lowercase().into(),
                 identity: self.cache.identity(Zeroizing::new(secret).as_bytes()),
@@ -351,6 +356,7 @@ impl Wired {
             tenants.push(Arc::new(Tenant { name, context, keeper, homes: KnownHomes::default(), tickets, governor, shelf }));
         }
         self.tenants = tenants;
+        self.backplane.tidy();
         Ok(taken_over)
     }
 

@@ -10,10 +10,14 @@ use std::time::{Duration, Instant, SystemTime};
 use jiff::Timestamp;
 use tokio::sync::watch;
 
+/// Monotonic time begins with this, so that there is a moment for what happened before the process began. Far longer than any
+/// ticket lives.
+const BEFORE: Duration = Duration::from_secs(30 * 86_400);
+
 /// One reading of both clocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Moment {
-    /// Monotonic time since the clock was made.
+    /// Monotonic time; the clock was made at 30 days.
     pub mono: Duration,
     /// Wall time as the machine tells it, uncorrected.
     pub wall: Timestamp,
@@ -51,7 +55,7 @@ impl Clock {
 
     /// A clock that stands still until its [`Hand`] moves it.
     pub fn manual(start: Timestamp) -> (Clock, Hand) {
-        let moment = Moment { mono: Duration::from_secs(1), wall: start };
+        let moment = Moment { mono: BEFORE, wall: start };
         let sender = Arc::new(watch::Sender::new(moment));
         (Clock(Source::Manual(sender.clone())), Hand(sender))
     }
@@ -59,7 +63,7 @@ impl Clock {
     /// Reads both clocks.
     pub fn now(&self) -> Moment {
         match &self.0 {
-            Source::System(start) => Moment { mono: start.elapsed(), wall: wall() },
+            Source::System(start) => Moment { mono: BEFORE + start.elapsed(), wall: wall() },
             Source::Manual(sender) => *sender.borrow(),
         }
     }
@@ -67,9 +71,17 @@ impl Clock {
     /// The monotonic half of [`Clock::now`].
     pub fn mono(&self) -> Duration {
         match &self.0 {
-            Source::System(start) => start.elapsed(),
+            Source::System(start) => BEFORE + start.elapsed(),
             Source::Manual(sender) => sender.borrow().mono,
         }
+    }
+
+    /// The moment at which the wall clock showed `wall`, perhaps in an earlier process. `None` when that is still to come: the
+    /// clock was set back since, and nobody knows how long ago it was.
+    pub fn earlier(&self, wall: Timestamp) -> Option<Moment> {
+        let now = self.now();
+        let age = Duration::try_from(now.wall.duration_since(wall)).ok()?;
+        Some(Moment { mono: now.mono.saturating_sub(age), wall })
     }
 
     /// Sleeps on the monotonic clock.
@@ -122,6 +134,18 @@ mod tests {
         hand.suspend(Duration::from_secs(3600));
         assert_eq!(clock.now().since(start), Duration::from_secs(3610));
         assert_eq!(start.since(clock.now()), Duration::ZERO);
+    }
+
+    #[test]
+    fn what_was_before_the_process_has_a_moment_and_what_is_to_come_has_none() {
+        let (clock, hand) = Clock::manual(Timestamp::from_second(1_000_000).unwrap());
+        let before = clock.earlier(Timestamp::from_second(1_000_000 - 3600).unwrap()).unwrap();
+        hand.advance(Duration::from_secs(60));
+        assert_eq!(clock.now().mono - before.mono, Duration::from_secs(3660));
+        assert_eq!(clock.now().since(before), Duration::from_secs(3660));
+        let ages_ago = clock.earlier(Timestamp::UNIX_EPOCH - Duration::from_secs(1 << 30)).unwrap();
+        assert_eq!(ages_ago.mono, Duration::ZERO);
+        assert_eq!(clock.earlier(clock.now().wall + Duration::from_secs(1)), None);
     }
 
     #[tokio::test]

@@ -253,12 +253,14 @@ pub struct Tenant {
     pub verification_keys: Option<Arc<VerificationKeys>>,
     /// `system_user_token`
     pub system_user_token: SystemUserToken,
-    /// `client_secret`
-    pub client_secret: SecretString,
-    /// `private_key`, shared by the tenants of one application.
-    pub signing_key: Arc<SigningKey>,
+    /// `client_secret`: one, or several while one replaces another. Shared by the tenants of one application.
+    pub client_secrets: Arc<[SecretString]>,
+    /// `private_key`, in the same way.
+    pub signing_keys: Arc<[Arc<SigningKey>]>,
     /// `api_url`
     pub api_url: Option<BaseUrl>,
+    /// `serial`: the only one that its tokens may have.
+    pub serial: Option<String>,
     /// `rate` and `max_concurrent`, its own or those of `[upstream]`, with `queue_timeout`.
     pub bounds: Bounds,
 }

@@ -27,10 +27,10 @@
 //! 2  superoffice::http superoffice::login superoffice::state superoffice::tenant ticket::cache server
 //! 2  proxy::governor proxy::cache
 //! 1  superoffice::text superoffice::pem superoffice::document superoffice::reply superoffice::soap superoffice::rest
-//! 1  superoffice::signing superoffice::keys superoffice::jwt
+//! 1  superoffice::signing superoffice::application superoffice::keys superoffice::jwt
 //! 1  proxy::error proxy::headers proxy::body proxy::route proxy::target proxy::policy proxy::clients proxy::cors proxy::links
 //! 1  proxy::address proxy::soap upstream
-//! 0  alarm shard body clock shutdown peer superoffice superoffice::origin ticket log metrics
+//! 0  alarm shard body clock shutdown peer superoffice superoffice::origin superoffice::serial ticket log metrics
 //! ```
 //!
 //! `config` stands above the plan's level 0 because it parses what it reads: keys, certificates, origins and the renewal

@@ -3,6 +3,7 @@
 //! Facts here are those of the protocol page; a comment names the section. What that page marks as not found is an
 //! assumption, and is written down where it is made.
 
+pub mod application;
 mod document;
 pub mod http;
 pub mod jwt;
@@ -12,6 +13,7 @@ pub mod origin;
 mod pem;
 pub mod reply;
 pub mod rest;
+pub mod serial;
 pub mod signing;
 pub mod soap;
 pub mod state;

@@ -8,6 +8,7 @@ pub mod cache;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderValue;
@@ -42,6 +43,17 @@ impl fmt::Debug for Ticket {
     }
 }
 
+/// A ticket and its history, as another process goes on with it.
+#[derive(Clone, Debug)]
+pub struct Kept {
+    /// The ticket.
+    pub ticket: Arc<Ticket>,
+    /// The tenant's last accepted use ever.
+    pub last_used: Option<Moment>,
+    /// Whether upstream has accepted this ticket.
+    pub accepted: bool,
+}
+
 /// What an exchange gives: the header values that calls carry.
 pub struct Grant {
     /// `SOTicket <value>`, sensitive.
@@ -64,6 +76,12 @@ pub struct ExchangeFailure {
 pub trait Exchange: Send + Sync + 'static {
     /// One exchange, with its own time limit. Never runs inside a client's request.
     fn exchange(&self) -> Pin<Box<dyn Future<Output = Result<Grant, ExchangeFailure>> + Send + '_>>;
+
+    /// Upstream refuses `ticket`, although it is a fresh one: whether the next exchange will be done with another client secret.
+    fn doubt(&self, ticket: &Ticket) -> bool {
+        let _ = ticket;
+        false
+    }
 }
 
 /// The three settings that decide when a ticket is renewed.

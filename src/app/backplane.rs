@@ -3,20 +3,20 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::HeaderValue;
-use secrecy::ExposeSecret;
 use tokio::sync::Semaphore;
 
 use super::StartError;
 use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::superoffice::ExchangeKind;
+use crate::superoffice::application::Application;
 use crate::superoffice::http::Caller;
 use crate::superoffice::keys::VerificationKeys;
-use crate::superoffice::login::{self, Credentials, Login, Observer};
+use crate::superoffice::login::{self, Login, Observer};
 use crate::superoffice::origin::{AllowedBase, BaseUrl};
+use crate::superoffice::serial;
 use crate::superoffice::state::keeper::{self, Keeper, Pace};
-use crate::superoffice::tenant::{Granted, StateEndpoint, TenantLogin};
+use crate::superoffice::tenant::{Granted, Identity, StateEndpoint, TenantLogin};
 use crate::ticket::ExchangeFailure;
 use crate::upstream::Upstream;
 use crate::upstream::tls::{self, TlsError};
@@ -37,6 +37,9 @@ pub struct Backplane {
     clock: Clock,
     states: Arc<keeper::Shared>,
     logins: Vec<(LoginKey, Arc<Login>)>,
+    /// By login service: what is accepted at one may not be at another.
+    applications: Vec<(BaseUrl, Arc<Application>)>,
+    pins: serial::Pins,
 }
 
 /// What makes a login service another one.
@@ -76,9 +79,17 @@ impl Backplane {
         self.logins = before.logins.clone();
     }
 
-    /// How often states are fetched stays as it was at start.
-    pub(super) fn keep_pace(&mut self, before: &Backplane) {
+    /// What stays through any reload: how often states are fetched, the serials that were seen, and of the applications that
+    /// are still there which of their secrets are accepted.
+    pub(super) fn keep_on(&mut self, before: &Backplane) {
         self.states = before.states.clone();
+        self.pins = before.pins.clone();
+        self.applications = before.applications.clone();
+    }
+
+    /// Forgets the applications that no tenant has any more.
+    pub(super) fn tidy(&mut self) {
+        self.applications.retain(|(_, application)| Arc::strong_count(application) > 1);
     }
 
     /// Wires the clients. Without trusted roots only a configuration that needs none (loopback, plain) works.
@@ -100,7 +111,8 @@ impl Backplane {
             permits: Arc::new(Semaphore::new(config.renewal.concurrency)),
             patience: config.superoffice.login_timeout + config.state.min_interval + Duration::from_secs(1),
         });
-        Ok(Backplane { upstream, caller, clock, states, logins: Vec::new() })
+        let (logins, applications, pins) = Default::default();
+        Ok(Backplane { upstream, caller, clock, states, logins, applications, pins })
     }
 
     /// The client for the web API.
@@ -117,7 +129,7 @@ impl Backplane {
         kept: Option<Arc<Keeper>>,
         prefetch: bool,
     ) -> Result<Wiring, StartError> {
-        let (api_url, app_token) = fit(config, tenant)?;
+        let api_url = fit(config, tenant)?;
         let hosts = config.superoffice.upstream_hosts.clone();
         let login = self.login(config, tenant);
         let source = Arc::new(StateEndpoint { login: login.clone(), context: tenant.context.clone() });
@@ -127,10 +139,27 @@ impl Backplane {
                 keeper.ask_by(source);
                 keeper
             }
-            None => Arc::new(Keeper::start(&tenant.name, source, hosts, api_url, self.states.clone(), prefetch)),
+            None => Arc::new(Keeper::start(&tenant.name, source, hosts, api_url, self.states.clone(), None, prefetch)),
         };
-        let login = TenantLogin::new(credentials(tenant), app_token, login, keeper.clone());
-        Ok(Wiring { login, keeper })
+        let identity = Identity {
+            context: tenant.context.clone(),
+            system_user_token: tenant.system_user_token.clone(),
+            application: self.application(tenant)?,
+            pin: self.pins.of(&tenant.login_url, &tenant.context),
+            serial: tenant.serial.clone(),
+        };
+        Ok(Wiring { login: TenantLogin::new(identity, login, keeper.clone()), keeper })
+    }
+
+    fn application(&mut self, tenant: &config::Tenant) -> Result<Arc<Application>, StartError> {
+        let config::Tenant { login_url, signing_keys, client_secrets, .. } = tenant;
+        let same = |(login, known): &&(BaseUrl, Arc<Application>)| login == login_url && known.is_of(signing_keys, client_secrets);
+        if let Some((_, known)) = self.applications.iter().find(same) {
+            return Ok(known.clone());
+        }
+        let made = Arc::new(Application::new(signing_keys.clone(), client_secrets).map_err(|error| unfit(tenant, &error))?);
+        self.applications.push((login_url.clone(), made.clone()));
+        Ok(made)
     }
 
     fn login(&mut self, config: &Config, tenant: &config::Tenant) -> Arc<Login> {
@@ -150,34 +179,25 @@ impl Backplane {
     }
 }
 
-/// What of a tenant's settings may turn out not to fit together: its pinned address, and the value of `SO-AppToken`.
-pub(super) fn fit(config: &Config, tenant: &config::Tenant) -> Result<(Option<AllowedBase>, HeaderValue), StartError> {
-    let unfit = |what: String| StartError::Tenant { tenant: tenant.name.clone(), what };
+/// What of a tenant's settings may turn out not to fit together: its pinned address, and the values of `SO-AppToken`.
+pub(super) fn fit(config: &Config, tenant: &config::Tenant) -> Result<Option<AllowedBase>, StartError> {
     let hosts = &config.superoffice.upstream_hosts;
     let api_url = tenant.api_url.clone().map(|base| hosts.allow(base)).transpose();
-    let api_url = api_url.map_err(|error| unfit(format!("api_url: {error}")))?;
-    let mut app_token = HeaderValue::from_str(tenant.client_secret.expose_secret())
-        .map_err(|_| unfit("client_secret holds characters that no header can carry".to_owned()))?;
-    app_token.set_sensitive(true);
-    Ok((api_url, app_token))
+    Application::new(tenant.signing_keys.clone(), &tenant.client_secrets).map_err(|error| unfit(tenant, &error))?;
+    api_url.map_err(|error| unfit(tenant, &format!("api_url: {error}")))
 }
 
-fn credentials(tenant: &config::Tenant) -> Credentials {
-    Credentials {
-        context: tenant.context.clone(),
-        system_user_token: tenant.system_user_token.clone(),
-        client_secret: tenant.client_secret.clone(),
-        signing_key: tenant.signing_key.clone(),
-    }
+fn unfit(tenant: &config::Tenant, what: &dyn std::fmt::Display) -> StartError {
+    StartError::Tenant { tenant: tenant.name.clone(), what: what.to_string() }
 }
 
-/// Whether a ticket fetched for `a` is as good for `b`.
+/// Whether a ticket fetched for `a` is as good for `b`, if `b` still has the client secret that it was got with. Which key
+/// signed for it does not matter, as long as it is one application's: they have a key in common.
 pub(super) fn same_tenant(a: &config::Tenant, b: &config::Tenant) -> bool {
     LoginKey::of(a) == LoginKey::of(b)
         && a.name == b.name
         && a.context == b.context
         && a.api_url == b.api_url
         && a.system_user_token.expose() == b.system_user_token.expose()
-        && a.client_secret.expose_secret() == b.client_secret.expose_secret()
-        && a.signing_key == b.signing_key
+        && a.signing_keys.iter().any(|key| b.signing_keys.contains(key))
 }

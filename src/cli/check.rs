@@ -132,7 +132,8 @@ fn heading(online: bool) -> Vec<String> {
 }
 
 fn key(tenant: &Tenant) -> String {
-    format!("RSA-{}", tenant.signing_key.bits())
+    let bits: Vec<String> = tenant.signing_keys.iter().map(|key| format!("RSA-{}", key.bits())).collect();
+    bits.join(", ")
 }
 
 /// One `User/currentPrincipal`: any 2xx is good.

@@ -52,11 +52,12 @@ pub async fn run(config: &Config, args: Args) -> Result<ExitCode, CliError> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Prints the signed system token, which is good for some minutes.
+/// Prints the signed system token, which is good for some minutes. Of several keys the first signs.
 pub fn sign(config: &Config, name: &str) -> Result<ExitCode, CliError> {
     let tenant = find(config, name)?;
     let now = Clock::system().now().wall;
-    let signed = tenant.signing_key.sign(&tenant.system_user_token, now).map_err(|error| LoginError::Sign(error.into()))?;
+    let key = &tenant.signing_keys[0];
+    let signed = key.sign(&tenant.system_user_token, now).map_err(|error| LoginError::Sign(error.into()))?;
     say(&format!("{}\n", signed.expose()))?;
     Ok(ExitCode::SUCCESS)
 }
@@ -92,7 +93,8 @@ struct Explainer {
 
 impl Explainer {
     fn new(tenant: &Tenant) -> Explainer {
-        let secrets = vec![tenant.client_secret.expose_secret().to_owned(), tenant.system_user_token.expose().to_owned()];
+        let secrets = tenant.client_secrets.iter().map(ExposeSecret::expose_secret).chain([tenant.system_user_token.expose()]);
+        let secrets = secrets.map(str::to_owned).collect();
         Explainer { context: tenant.context.to_string(), secrets: Mutex::new(secrets) }
     }
 

@@ -86,8 +86,8 @@ struct Assembly<'a> {
     secrets: Secrets<'a>,
     problems: Vec<Problem>,
     warnings: Vec<Problem>,
-    /// Keys by their reference and their passphrase's, so that each is read, parsed and complained about once.
-    keys: Vec<(SecretRef, Option<SecretRef>, Option<Arc<SigningKey>>)>,
+    /// Keys by their references and their passphrase's, so that each is read, parsed and complained about once.
+    keys: Vec<(Vec<SecretRef>, Option<SecretRef>, Option<Arc<[Arc<SigningKey>]>>)>,
     /// Verification keys by file.
     verification: BTreeMap<PathBuf, Option<Arc<VerificationKeys>>>,
     /// Secrets' files already warned about.
@@ -100,7 +100,7 @@ struct Assembly<'a> {
 struct Shared<'s> {
     login_url: Field<BaseUrl>,
     verification_keys: Field<Option<Arc<VerificationKeys>>>,
-    client_secret: Field<SecretString>,
+    client_secrets: Field<Arc<[SecretString]>>,
     credentials: &'s Credentials,
     exchange: Option<ExchangeKind>,
     bounds: &'s BoundsSettings,
@@ -181,14 +181,14 @@ impl<'a> Assembly<'a> {
         let shared = Shared {
             login_url: self.login_url("superoffice", &settings.login),
             verification_keys: self.verification_keys("superoffice", &settings.login),
-            client_secret: self.client_secret("application", &settings.application),
+            client_secrets: self.client_secrets("application", &settings.application),
             credentials: &settings.application,
             exchange: settings.superoffice.exchange,
             bounds: &settings.bounds,
             queue_timeout: settings.upstream.as_ref().map(|upstream| upstream.queue_timeout),
         };
-        // A key that no tenant uses is checked as well.
-        self.application_key(&settings.application);
+        // Keys that no tenant uses are checked as well.
+        self.application_keys(&settings.application);
         self.missing(settings);
         let tenants: Vec<_> = settings.tenants.iter().map(|tenant| self.tenant(tenant, &shared, hosts)).collect();
         tenants.into_iter().collect()
@@ -223,10 +223,10 @@ impl<'a> Assembly<'a> {
     fn missing(&mut self, settings: &Settings) {
         let absent = |own: &dyn Fn(&TenantSettings) -> bool| settings.tenants.is_empty() || settings.tenants.iter().any(own);
         let application = &settings.application;
-        if is_absent(&application.client_secret) && absent(&|tenant| is_absent(&tenant.credentials.client_secret)) {
+        if is_absent(&application.client_secrets) && absent(&|tenant| is_absent(&tenant.credentials.client_secrets)) {
             self.lacks("application.client_secret", "the Developer Portal shows it as Client Secret (application token)");
         }
-        if is_absent(&application.private_key) && absent(&|tenant| is_absent(&tenant.credentials.private_key)) {
+        if is_absent(&application.private_keys) && absent(&|tenant| is_absent(&tenant.credentials.private_keys)) {
             self.lacks("application.private_key", "the key the Developer Portal gave once, such as { file = \"privatekey.xml\" }");
         }
         let unset = |login: &LoginSettings| is_absent(&login.environment) && is_absent(&login.login_url);
@@ -252,8 +252,9 @@ impl<'a> Assembly<'a> {
         let api_url = self.api_url(&table, &settings.api_url, hosts);
         let login_url = self.login_url(&table, &settings.login).or(&shared.login_url);
         let verification_keys = self.verification_keys(&table, &settings.login).or(&shared.verification_keys);
-        let client_secret = self.client_secret(&table, &settings.credentials).or(&shared.client_secret);
-        let signing_key = self.tenant_key(&table, &settings.credentials, shared.credentials);
+        let client_secrets = self.client_secrets(&table, &settings.credentials).or(&shared.client_secrets);
+        let signing_keys = self.tenant_keys(&table, &settings.credentials, shared.credentials);
+        let serial = settings.serial.optional();
         Some(Tenant {
             name: settings.name.clone(),
             context: context?,
@@ -261,9 +262,10 @@ impl<'a> Assembly<'a> {
             exchange: shared.exchange?,
             verification_keys: verification_keys.found()?,
             system_user_token: SystemUserToken::new(token?),
-            client_secret: client_secret.found()?,
-            signing_key: signing_key?,
+            client_secrets: client_secrets.found()?,
+            signing_keys: signing_keys?,
             api_url: api_url?,
+            serial: serial?,
             bounds: bounds(&settings.bounds, shared)?,
         })
     }

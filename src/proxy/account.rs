@@ -8,6 +8,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::{HeaderMap, HeaderName};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use tokio::time::Sleep;
 
@@ -19,6 +20,7 @@ use super::soap::Peeked;
 use crate::body::{Body, BoxError};
 use crate::log::AccessRecord;
 use crate::metrics::Metrics;
+use crate::ticket::Ticket;
 use crate::upstream::{self, Answer};
 
 /// How many requests are in flight, and how many may be.
@@ -147,6 +149,18 @@ impl Recorded {
     }
 }
 
+/// Keeps to ourselves what an answer would give away, and says so: whoever can mirror a request to its caller has a fault.
+pub(super) fn keep_secrets(lines: &mut HeaderMap, ticket: &Ticket, record: &mut AccessRecord) {
+    let taken = headers::take_leaks(lines, ticket);
+    if taken.is_empty() {
+        return;
+    }
+    let names = taken.iter().map(HeaderName::as_str).collect::<Vec<_>>().join(", ");
+    let cause = format!("upstream's answer gave away our ticket or client secret; taken out: {names}");
+    tracing::warn!(tenant = record.tenant.as_deref(), id = record.id.to_str().unwrap_or_default(), "{cause}");
+    record.cause = Some(cause);
+}
+
 impl HttpBody for Recorded {
     type Data = Bytes;
     type Error = BoxError;
@@ -168,6 +182,9 @@ impl HttpBody for Recorded {
                     record.bytes += frame.data_ref().map_or(0, |data| data.len() as u64);
                     if let Some(trailers) = frame.trailers_mut() {
                         headers::scrub_trailers(trailers);
+                        if let Some(ticket) = record.ticket.clone() {
+                            keep_secrets(trailers, &ticket, record);
+                        }
                     }
                     record.complete = ended || frame.is_trailers();
                 }

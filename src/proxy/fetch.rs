@@ -8,7 +8,7 @@ use http::request::Parts;
 use http::{Extensions, HeaderMap, HeaderValue, Response, StatusCode, Version};
 use http_body::Body as HttpBody;
 
-use super::account::Payload;
+use super::account::{Payload, keep_secrets};
 use super::body::{self, Admitted};
 use super::error::ProxyError;
 use super::governor::{self, Caller, Permit, Turn};
@@ -227,8 +227,11 @@ impl Proxy {
         let request = outgoing.with(ticket, base, body)?;
         if outgoing.upgrade {
             return Ok(match Box::pin(self.common.upstream.upgrade(base, request)).await? {
-                Upgraded::Tunnel(head, tunnel) => switching(head, tunnel),
-                Upgraded::Refused(response) => answer(response),
+                Upgraded::Tunnel(mut head, tunnel) => {
+                    keep_secrets(head.headers_mut(), ticket, record);
+                    switching(head, tunnel)
+                }
+                Upgraded::Refused(response) => answer(response, ticket, record),
             });
         }
         let response = self.common.upstream.send_to(base, request).await?;
@@ -236,7 +239,7 @@ impl Proxy {
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             return Err(UpstreamError::Unreachable("101 Switching Protocols, which nobody asked for".to_owned()));
         }
-        Ok(answer(response))
+        Ok(answer(response, ticket, record))
     }
 
     fn explain(&self, error: UpstreamError, overrun: &body::Overrun, record: &mut AccessRecord) -> ProxyError {
@@ -252,9 +255,10 @@ impl Proxy {
 }
 
 /// Upstream's answer as the caller gets it.
-fn answer(mut response: Response<Answer>) -> Response<Payload> {
+fn answer(mut response: Response<Answer>, ticket: &Ticket, record: &mut AccessRecord) -> Response<Payload> {
     let version = response.version();
     headers::scrub(response.headers_mut(), version);
+    keep_secrets(response.headers_mut(), ticket, record);
     if !response.body().is_end_stream() {
         let length = response.body().size_hint().exact();
         headers::settle_length(response.headers_mut(), length);

@@ -3,12 +3,15 @@
 //! The order is the security argument: strip what the caller sent (so that it can neither be merged with ours nor, by
 //! `Connection: authorization`, make ours disappear), and inject last.
 
+mod leaks;
+
 use http::Version;
 use http::header::{
     ALT_SVC, AUTHORIZATION, CONNECTION, CONTENT_LENGTH, COOKIE, Entry, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER, SET_COOKIE, TE,
     TRAILER, TRANSFER_ENCODING, UPGRADE, VIA,
 };
 
+pub use self::leaks::take as take_leaks;
 use super::error::ERROR_HEADER;
 use crate::ticket::Ticket;
 

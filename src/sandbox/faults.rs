@@ -26,8 +26,8 @@
 //!                             // and not the place where the tenant is
 //!   "state": {},              // {"Cust12345": "OfflineMaintenance"}: any state name of the protocol page §6.5
 //!   "clock_skew": "0s",       // the sandbox's clock minus the machine's: "20m", "-90s"
-//!   "jwt": "ok",              // "wrong_issuer", "wrong_audience", "wrong_context", "expired", "bad_signature", "no_ticket",
-//!                             // "rotate_key": sign with a new key, which the JWKS publishes from now on
+//!   "jwt": "ok",              // "wrong_issuer", "wrong_audience", "other_serial" (of another database, and consistent), "wrong_context",
+//!                             // "expired", "bad_signature", "no_ticket", "rotate_key": sign with a new key, which the JWKS publishes from now on
 //!   "coding": "asked",        // "identity", "gzip", "br", "deflate" (zlib), "raw_deflate" (as old IIS sent it): how the API's
 //!                             // answers are compressed, whatever Accept-Encoding says
 //!   "escaped_slashes": false, // the API's JSON writes \/ for /

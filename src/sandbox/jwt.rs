@@ -22,6 +22,9 @@ use super::push::PushToken;
 /// The certificate of the key that signs: X.509 v1 with SHA-1, as SuperOffice's are.
 pub(super) const CERTIFICATE_PEM: &str = include_str!("keys/login.crt");
 
+/// Of a database that none of the tenants has.
+const OTHER_SERIAL: &str = "1999999999";
+
 static KEY: LazyLock<Option<LoginKey>> = LazyLock::new(|| LoginKey::new(include_str!("keys/login.pkcs8.pem"), CERTIFICATE_PEM));
 static NEXT_KEY: LazyLock<Option<LoginKey>> =
     LazyLock::new(|| LoginKey::new(include_str!("keys/login-next.pkcs8.pem"), include_str!("keys/login-next.crt")));
@@ -143,6 +146,7 @@ pub(super) fn issue(tenant: &Tenant, ticket: &str, base: &str, now: Timestamp, f
     let key = if fault == JwtFault::RotateKey { NEXT_KEY.as_ref()? } else { KEY.as_ref()? };
     let iat = now.as_second() - if fault == JwtFault::Expired { 3600 } else { 0 };
     let context = &tenant.context;
+    let serial = if fault == JwtFault::OtherSerial { OTHER_SERIAL } else { &tenant.serial };
     let claims = Claims {
         sub: &tenant.application,
         identity_provider: "superid",
@@ -153,7 +157,7 @@ pub(super) fn issue(tenant: &Tenant, ticket: &str, base: &str, now: Timestamp, f
         system_token: [tenant.system_user_token.clone(), format!("{}-0ldApproval", tenant.application)],
         context: if fault == JwtFault::WrongContext { "Cust99999" } else { context },
         company_name: &tenant.company,
-        serial: &tenant.serial,
+        serial,
         ticket: (fault != JwtFault::NoTicket).then_some(ticket),
         netserver_url: format!("{base}/{context}/Remote/Services88/"),
         webapi_url: format!("{base}/{context}/api/"),
@@ -161,7 +165,7 @@ pub(super) fn issue(tenant: &Tenant, ticket: &str, base: &str, now: Timestamp, f
         nbf: iat - 60,
         exp: iat + 300,
         iss: if fault == JwtFault::WrongIssuer { "Somebody Else AS" } else { "SuperOffice AS" },
-        aud: if fault == JwtFault::WrongAudience { "spn:1000000001".into() } else { format!("spn:{}", tenant.serial) },
+        aud: if fault == JwtFault::WrongAudience { "spn:1000000001".into() } else { format!("spn:{serial}") },
     };
     key.sign(&claims, if fault == JwtFault::BadSignature { "!" } else { "" })
 }

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use http::Request;
 use http::header::{ACCEPT, CONTENT_TYPE};
 use jiff::{SignedDuration, Timestamp};
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::ExposeSecret;
 use tokio::sync::Mutex;
 
 use super::http::{Answer, CallError, Caller};
@@ -36,16 +36,27 @@ const LARGEST_SKEW: SignedDuration = SignedDuration::from_hours(24);
 const NOTABLE_SKEW: SignedDuration = SignedDuration::from_secs(60);
 
 /// What one tenant brings to an exchange.
-#[derive(Clone, Debug)]
-pub struct Credentials {
+#[derive(Clone, Copy)]
+pub struct Credentials<'a> {
     /// The tenant.
-    pub context: ContextId,
+    pub context: &'a ContextId,
     /// Its system user token.
-    pub system_user_token: SystemUserToken,
+    pub system_user_token: &'a SystemUserToken,
     /// The application's client secret.
-    pub client_secret: SecretString,
+    pub client_secret: &'a str,
     /// The application's private key.
-    pub signing_key: Arc<SigningKey>,
+    pub signing_key: &'a SigningKey,
+}
+
+/// Which of the credentials may be to blame for a failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Blame {
+    /// None: others would fail in the same way.
+    Other,
+    /// The private key, whatever the client secret is.
+    Key,
+    /// The private key or the client secret.
+    Any,
 }
 
 /// One login service.
@@ -127,6 +138,17 @@ fn advice(code: Option<SuperIdCode>) -> String {
 }
 
 impl LoginError {
+    /// Whether another private key or client secret may be accepted. Assumptions, because no refusal is on record: what no
+    /// code explains may be about either, and so may an error status by which servers tell that they do not know somebody.
+    pub fn blame(&self) -> Blame {
+        match self {
+            LoginError::Sign(_) | LoginError::Refused { code: Some(SuperIdCode::InvalidSignature), .. } => Blame::Key,
+            LoginError::Request(_) | LoginError::Refused { code: None | Some(SuperIdCode::Denied), .. } => Blame::Any,
+            LoginError::Reply(ReplyError::Status { status: 401 | 403, .. }) => Blame::Any,
+            _ => Blame::Other,
+        }
+    }
+
     /// The client's text: whose fault it is and the code, no addresses.
     fn wire(&self) -> String {
         match self {
@@ -212,7 +234,7 @@ impl Login {
     }
 
     /// One exchange. A refused timestamp is retried once at once, with the corrected time.
-    pub async fn exchange(&self, credentials: &Credentials, observer: Observer<'_>) -> Result<SystemUserClaims, LoginError> {
+    pub async fn exchange(&self, credentials: &Credentials<'_>, observer: Observer<'_>) -> Result<SystemUserClaims, LoginError> {
         self.have_keys().await?;
         let mut reply = self.round_trip(credentials, observer).await?;
         if let ExchangeReply::Refused(words) = &reply
@@ -222,19 +244,18 @@ impl Login {
             reply = self.round_trip(credentials, observer).await?;
         }
         match reply {
-            ExchangeReply::Token(token) => self.verify(token.expose_secret(), &credentials.context).await,
+            ExchangeReply::Token(token) => self.verify(token.expose_secret(), credentials.context).await,
             ExchangeReply::Refused(words) => Err(LoginError::Refused { code: SuperIdCode::find(&words), words }),
         }
     }
 
-    async fn round_trip(&self, credentials: &Credentials, observer: Observer<'_>) -> Result<ExchangeReply, LoginError> {
+    async fn round_trip(&self, credentials: &Credentials<'_>, observer: Observer<'_>) -> Result<ExchangeReply, LoginError> {
         let now = self.corrected_now();
-        let signed =
-            credentials.signing_key.sign(&credentials.system_user_token, now).map_err(|error| LoginError::Sign(Arc::new(error)))?;
+        let signed = credentials.signing_key.sign(credentials.system_user_token, now).map_err(|error| LoginError::Sign(Arc::new(error)))?;
         observer(Step::Signed(&signed));
         let exchange = ExchangeRequest {
-            application_token: credentials.client_secret.expose_secret(),
-            context: &credentials.context,
+            application_token: credentials.client_secret,
+            context: credentials.context,
             signed_system_token: signed.expose(),
         };
         let (path, body) = match self.kind {

@@ -2,26 +2,57 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use http::HeaderValue;
 use secrecy::ExposeSecret;
+use zeroize::Zeroizing;
 
-use super::ContextId;
+use super::application::{Application, Pair, secret_value};
 use super::jwt::SystemUserClaims;
-use super::login::{Credentials, Login, Observer};
+use super::login::{Blame, Credentials, Login, Observer};
 use super::origin::BaseUrl;
+use super::serial;
 use super::state::keeper::{Keeper, Source};
 use super::state::{self, StateError, TenantState};
-use crate::ticket::{Exchange, ExchangeFailure, Grant};
+use super::{ContextId, SystemUserToken};
+use crate::clock::Moment;
+use crate::ticket::{Exchange, ExchangeFailure, Grant, Ticket};
+
+/// After a token of another database no exchange is tried for this long: each writes a row there. A reload ends the wait.
+const FOREIGN_PAUSE: Duration = Duration::from_secs(900);
+
+/// What makes a tenant of a login service.
+pub struct Identity {
+    /// The context identifier.
+    pub context: ContextId,
+    /// Its system user token.
+    pub system_user_token: SystemUserToken,
+    /// The application that it approved.
+    pub application: Arc<Application>,
+    /// The serial of its database.
+    pub pin: Arc<serial::Pin>,
+    /// The serial that an operator says is right.
+    pub serial: Option<String>,
+}
 
 /// A tenant at its login service.
 pub struct TenantLogin {
-    credentials: Credentials,
-    /// The client secret for `SO-AppToken`, sensitive.
-    app_token: HeaderValue,
+    identity: Identity,
     login: Arc<Login>,
     keeper: Arc<Keeper>,
+    doubts: Mutex<Doubts>,
+    /// The last token of another database, and when it came.
+    foreign: Mutex<Option<(ExchangeFailure, Moment)>>,
+}
+
+/// Client secrets with which exchanges succeed and calls fail.
+#[derive(Default)]
+struct Doubts {
+    /// Their places.
+    doubted: Vec<usize>,
+    /// The place of the one to try instead.
+    prefer: Option<usize>,
 }
 
 /// A grant, and what the token told besides.
@@ -33,29 +64,80 @@ pub struct Granted {
 }
 
 impl TenantLogin {
-    /// A tenant with its credentials; `keeper` knows whether it runs.
-    pub fn new(credentials: Credentials, app_token: HeaderValue, login: Arc<Login>, keeper: Arc<Keeper>) -> TenantLogin {
-        TenantLogin { credentials, app_token, login, keeper }
+    /// A tenant; `keeper` knows whether it runs.
+    pub fn new(identity: Identity, login: Arc<Login>, keeper: Arc<Keeper>) -> TenantLogin {
+        TenantLogin { identity, login, keeper, doubts: Mutex::default(), foreign: Mutex::default() }
     }
 
-    /// One exchange, observed.
+    /// Its application.
+    pub fn application(&self) -> &Arc<Application> {
+        &self.identity.application
+    }
+
+    /// One exchange, observed; while one secret replaces another as many as it takes. A refused one costs no row.
     pub async fn obtain(&self, observer: Observer<'_>) -> Result<Granted, ExchangeFailure> {
-        let claims = self.login.exchange(&self.credentials, observer).await;
-        let claims = claims.map_err(|error| self.without_secrets(error.into()))?;
+        let Identity { context, system_user_token, application, .. } = &self.identity;
+        let prefer = lock(&self.doubts).prefer;
+        let mut refused: Option<ExchangeFailure> = None;
+        let mut unfit_keys = Vec::new();
+        for pair in application.pairs(prefer) {
+            if unfit_keys.contains(&pair.key_at) {
+                continue;
+            }
+            let credentials = Credentials { context, system_user_token, client_secret: pair.secret.expose(), signing_key: pair.key };
+            match self.login.exchange(&credentials, observer).await {
+                Ok(claims) => {
+                    if refused.is_some() && application.accepted(pair) {
+                        let (application, place) = (application.choice().unwrap_or_default(), pair.place(application));
+                        tracing::info!(tenant = %context, "of {application} another pair is accepted now: {place}");
+                    }
+                    return self.grant(claims, pair);
+                }
+                Err(error) => {
+                    match error.blame() {
+                        Blame::Other => return Err(self.without_secrets(error.into())),
+                        Blame::Key => unfit_keys.push(pair.key_at),
+                        Blame::Any => {}
+                    }
+                    // What the one that worked before is refused with tells most.
+                    refused.get_or_insert_with(|| self.without_secrets(error.into()));
+                }
+            }
+        }
+        let mut refused = refused.unwrap_or_else(|| ExchangeFailure { wire: String::new(), log: String::new() });
+        if let Some(choice) = application.choice() {
+            refused.log = format!("{} (none of {choice} is accepted)", refused.log);
+        }
+        Err(refused)
+    }
+
+    fn grant(&self, claims: SystemUserClaims, pair: Pair<'_>) -> Result<Granted, ExchangeFailure> {
+        let Identity { pin, serial, .. } = &self.identity;
+        if let Err(changed) = pin.judge(&claims.serial, serial.as_deref()) {
+            let wire = "the login service's token is of another database than those before it".to_owned();
+            let log = format!(
+                "{changed}: the ticket is not used. If SuperOffice has replaced this tenant's database, say so by `serial = {:?}` in its table, and reload; if not, find out who answers in its place",
+                changed.seen
+            );
+            let failure = ExchangeFailure { wire, log };
+            *lock(&self.foreign) = Some((failure.clone(), self.login.clock().now()));
+            return Err(failure);
+        }
         self.keeper.claim(claims.webapi_url.as_deref(), claims.netserver_url.as_deref());
-        let mut authorization = HeaderValue::from_str(&format!("SOTicket {}", claims.ticket.expose_secret())).map_err(|_| {
+        let authorization = Zeroizing::new([b"SOTicket ", claims.ticket.expose_secret().as_bytes()].concat());
+        let authorization = secret_value(authorization).ok_or_else(|| {
             let text = "the token's ticket holds characters that no header can carry".to_owned();
             ExchangeFailure { wire: text.clone(), log: text }
         })?;
-        authorization.set_sensitive(true);
-        Ok(Granted { grant: Grant { authorization, app_token: self.app_token.clone() }, claims })
+        Ok(Granted { grant: Grant { authorization, app_token: pair.secret.header().clone() }, claims })
     }
 
     /// The login service's own words are told to callers and to the log, and may repeat what it was sent.
     fn without_secrets(&self, failure: ExchangeFailure) -> ExchangeFailure {
+        let Identity { system_user_token, application, .. } = &self.identity;
         let hide = |text: String| {
-            let secrets = [self.credentials.system_user_token.expose(), self.credentials.client_secret.expose_secret()];
-            secrets.into_iter().filter(|secret| !secret.is_empty()).fold(text, |text, secret| {
+            let secrets = application.secrets().iter().map(|secret| secret.expose()).chain([system_user_token.expose()]);
+            secrets.filter(|secret| !secret.is_empty()).fold(text, |text, secret| {
                 let escaped = secret.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
                 text.replace(secret, "[redacted]").replace(&escaped, "[redacted]")
             })
@@ -73,9 +155,34 @@ impl Exchange for TenantLogin {
                 let text = format!("no ticket while the tenant does not run: {outage}");
                 return Err(ExchangeFailure { wire: text.clone(), log: text });
             }
+            if let Some((failure, at)) = lock(&self.foreign).clone()
+                && now.since(at) < FOREIGN_PAUSE
+            {
+                return Err(failure);
+            }
             self.obtain(&|_| {}).await.map(|granted| granted.grant)
         })
     }
+
+    fn doubt(&self, ticket: &Ticket) -> bool {
+        let secrets = self.identity.application.secrets();
+        let Some(at) = secrets.iter().position(|secret| *secret.header() == ticket.app_token) else { return false };
+        let mut doubts = lock(&self.doubts);
+        if !doubts.doubted.contains(&at) {
+            doubts.doubted.push(at);
+        }
+        let next = (0..secrets.len()).find(|other| !doubts.doubted.contains(other));
+        match next {
+            Some(_) => doubts.prefer = next,
+            // All were tried. After the pause that follows, all may be tried once more.
+            None => doubts.doubted.clear(),
+        }
+        next.is_some()
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The tenant state endpoint beside a login service.

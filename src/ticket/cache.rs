@@ -21,7 +21,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use self::brake::{Brake, Verdict};
 use self::mark::UseMark;
-use super::{Exchange, ExchangeFailure, Plan, Policy, Tenure, Ticket, backoff};
+use super::{Exchange, ExchangeFailure, Kept, Plan, Policy, Tenure, Ticket, backoff};
 use crate::clock::{Clock, Moment};
 
 /// The renewing task looks at the clocks at least this often, so that it notices a suspend.
@@ -110,6 +110,7 @@ struct Slot {
     hurry: Notify,
     /// Tells all who wait that `progress` or `renewer` is another one.
     changed: Notify,
+    keeping: Mutex<Keeping>,
     brake: Mutex<Brake>,
 }
 
@@ -124,6 +125,14 @@ enum Renewer {
     Removed,
 }
 
+/// Who is told of what another process would need.
+#[derive(Default)]
+struct Keeping {
+    changed: Option<Box<dyn Fn() + Send>>,
+    /// The last use that was told.
+    told: Option<Moment>,
+}
+
 #[derive(Clone, Debug, Default)]
 struct Progress {
     in_flight: bool,
@@ -132,16 +141,27 @@ struct Progress {
 
 impl Tickets {
     /// One tenant's tickets, fetched and renewed on the runtime that this is called on. With `prefetch` the first one is
-    /// fetched at once, else on the first request.
-    pub fn start(tenant: &str, exchange: Arc<dyn Exchange>, shared: impl Into<Arc<Shared>>, prefetch: bool) -> Tickets {
+    /// fetched at once, else on the first request; unless there is one `kept` by an earlier process that is still good.
+    pub fn start(tenant: &str, exchange: Arc<dyn Exchange>, shared: impl Into<Arc<Shared>>, kept: Option<Kept>, prefetch: bool) -> Tickets {
+        let shared = shared.into();
+        let now = shared.clock.now();
+        let kept = kept.filter(|kept| {
+            let tenure = Tenure { issued: kept.ticket.issued, last_used: kept.last_used, jitter: 0.0 };
+            !shared.policy.time_left(&tenure, now).is_zero()
+        });
+        let prefetch = prefetch && kept.is_none();
+        let generation = kept.as_ref().filter(|kept| kept.accepted).map_or(0, |kept| kept.ticket.generation);
+        let last_used = UseMark::default();
+        let told = kept.as_ref().and_then(|kept| kept.last_used);
+        told.into_iter().for_each(|used| last_used.set(used));
         let slot = Arc::new(Slot {
             tenant: tenant.into(),
             exchange: Mutex::new(exchange),
-            shared: shared.into(),
+            shared,
             runtime: Handle::current(),
-            current: ArcSwapOption::empty(),
-            last_used: UseMark::default(),
-            accepted: AtomicU64::new(0),
+            current: ArcSwapOption::new(kept.map(|kept| kept.ticket)),
+            last_used,
+            accepted: AtomicU64::new(generation),
             invalidated: AtomicU64::new(0),
             wanted: AtomicBool::new(prefetch),
             renewer: Mutex::default(),
@@ -149,9 +169,10 @@ impl Tickets {
             progress: Mutex::new(Progress { in_flight: prefetch, failure: None }),
             hurry: Notify::new(),
             changed: Notify::new(),
+            keeping: Mutex::new(Keeping { changed: None, told }),
             brake: Mutex::default(),
         });
-        if prefetch {
+        if prefetch || slot.current.load().is_some() {
             slot.wake();
         }
         Tickets { slot }
@@ -203,6 +224,12 @@ impl Tickets {
         lock(&self.slot.brake).cured();
     }
 
+    /// Whether the ticket in use, if there is one, was got with one of these client secrets.
+    pub fn may_go_on<'s>(&self, mut secrets: impl Iterator<Item = &'s str>) -> bool {
+        let current = self.slot.current.load();
+        current.as_ref().is_none_or(|ticket| secrets.any(|secret| ticket.app_token == secret))
+    }
+
     /// Renews in another way from now on; the ticket in use stays.
     pub fn renew_by(&self, exchange: Arc<dyn Exchange>) {
         *lock(&self.slot.exchange) = exchange;
@@ -216,6 +243,17 @@ impl Tickets {
             slot.make_progress(|progress| progress.failure = None);
             slot.hurry.notify_one();
         }
+    }
+
+    /// Calls `changed` from now on whenever [`Tickets::kept`] has become another one that is worth keeping: at once when the
+    /// ticket is replaced or rejected, now and then while it is used.
+    pub fn on_change(&self, changed: impl Fn() + Send + 'static) {
+        lock(&self.slot.keeping).changed = Some(Box::new(changed));
+    }
+
+    /// The ticket in use and its history, for another process to go on with.
+    pub fn kept(&self) -> Option<Kept> {
+        self.slot.kept()
     }
 
     /// How this tenant stands.
@@ -323,7 +361,20 @@ impl Slot {
             Verdict::Believe => {
                 self.invalidated.fetch_max(ticket.generation, Ordering::AcqRel);
                 drop(state);
+                self.tell();
                 tracing::info!(tenant = self.tenant, generation = ticket.generation, "upstream answered 401: renewing the ticket");
+                self.wake();
+                Refusal::Renewing
+            }
+            Verdict::Fresh(_) if lock(&self.exchange).doubt(ticket) => {
+                state.go_on();
+                self.invalidated.fetch_max(ticket.generation, Ordering::AcqRel);
+                drop(state);
+                tracing::info!(
+                    tenant = self.tenant,
+                    generation = ticket.generation,
+                    "upstream answers 401 to a fresh ticket too: trying another client secret"
+                );
                 self.wake();
                 Refusal::Renewing
             }
@@ -359,6 +410,7 @@ impl Slot {
                     }
                 },
                 Plan::Wait(wait) => {
+                    self.tell_of_use();
                     tokio::select! {
                         () = self.shared.clock.sleep(wait.min(LOOK_AGAIN)) => {}
                         () = self.wake.notified() => {}
@@ -427,7 +479,34 @@ impl Slot {
         self.current.store(Some(Arc::new(ticket)));
         self.wanted.store(false, Ordering::Release);
         self.make_progress(|progress| *progress = Progress::default());
+        self.tell();
         Ok(())
+    }
+
+    fn kept(&self) -> Option<Kept> {
+        let ticket = self.current.load_full()?;
+        if ticket.generation <= self.invalidated.load(Ordering::Acquire) {
+            return None;
+        }
+        let accepted = self.accepted.load(Ordering::Relaxed) >= ticket.generation;
+        Some(Kept { ticket, last_used: self.last_used.get(), accepted })
+    }
+
+    /// Uses are told of now and then only: a window that is thought to end a little too early does no harm.
+    fn tell_of_use(&self) {
+        let Some(used) = self.last_used.get() else { return };
+        let told = lock(&self.keeping).told;
+        if told.is_none_or(|told| used.since(told) > self.shared.policy.lifetime / 12) {
+            self.tell();
+        }
+    }
+
+    fn tell(&self) {
+        let mut keeping = lock(&self.keeping);
+        keeping.told = self.last_used.get();
+        if let Some(changed) = &keeping.changed {
+            changed();
+        }
     }
 
     fn report(&self, failure: ExchangeFailure, wait: Duration, failures: u32) {

@@ -1,4 +1,4 @@
-//! An application's secrets: the client secret, the private key and its passphrase; each key is parsed once.
+//! An application's secrets: client secrets, private keys and their passphrase; each key is parsed once.
 
 use std::sync::Arc;
 
@@ -10,47 +10,52 @@ use crate::config::secret::SecretRef;
 use crate::superoffice::signing::SigningKey;
 
 impl Assembly<'_> {
-    pub(super) fn client_secret(&mut self, table: &str, credentials: &Credentials) -> Field<SecretString> {
-        match &credentials.client_secret {
-            Field::Absent => Field::Absent,
-            Field::Wrong => Field::Wrong,
-            Field::Is(reference) => self.secret(&format!("{table}.client_secret"), reference).map_or(Field::Wrong, Field::Is),
-        }
+    pub(super) fn client_secrets(&mut self, table: &str, credentials: &Credentials) -> Field<Arc<[SecretString]>> {
+        let references = match &credentials.client_secrets {
+            Field::Absent => return Field::Absent,
+            Field::Wrong => return Field::Wrong,
+            Field::Is(references) => references,
+        };
+        let key = format!("{table}.client_secret");
+        // All are read before the first that is wrong is missed: every mistake shall be reported.
+        let read: Vec<_> = references.iter().map(|reference| self.secret(&key, reference)).collect();
+        read.into_iter().collect::<Option<Arc<[_]>>>().map_or(Field::Wrong, Field::Is)
     }
 
-    /// Parses the key of `[application]`, if there is one, to know what is wrong with it.
-    pub(super) fn application_key(&mut self, credentials: &Credentials) {
-        if let Field::Is(reference) = &credentials.private_key {
+    /// Parses the keys of `[application]`, if there are any, to know what is wrong with them.
+    pub(super) fn application_keys(&mut self, credentials: &Credentials) {
+        if let Field::Is(references) = &credentials.private_keys {
             let passphrase = passphrase("application", credentials, None);
-            let _ = self.signing_key("application.private_key", reference, passphrase);
+            let _ = self.signing_keys("application.private_key", references, passphrase);
         }
     }
 
-    /// Key and passphrase are overridden one by one: several keys may have one passphrase.
-    pub(super) fn tenant_key(&mut self, table: &str, own: &Credentials, shared: &Credentials) -> Option<Arc<SigningKey>> {
-        let (key, reference) = match (&own.private_key, &shared.private_key) {
-            (Field::Is(reference), _) => (format!("{table}.private_key"), reference),
-            (Field::Absent, Field::Is(reference)) => ("application.private_key".to_owned(), reference),
+    /// Keys and passphrase are overridden one by one: several keys may have one passphrase.
+    pub(super) fn tenant_keys(&mut self, table: &str, own: &Credentials, shared: &Credentials) -> Option<Arc<[Arc<SigningKey>]>> {
+        let (key, references) = match (&own.private_keys, &shared.private_keys) {
+            (Field::Is(references), _) => (format!("{table}.private_key"), references),
+            (Field::Absent, Field::Is(references)) => ("application.private_key".to_owned(), references),
             _ => return None,
         };
-        self.signing_key(&key, reference, passphrase(table, own, Some(shared)))
+        self.signing_keys(&key, references, passphrase(table, own, Some(shared)))
     }
 
-    fn signing_key(&mut self, key: &str, reference: &SecretRef, passphrase: Passphrase<'_>) -> Option<Arc<SigningKey>> {
+    fn signing_keys(&mut self, key: &str, references: &[SecretRef], passphrase: Passphrase<'_>) -> Option<Arc<[Arc<SigningKey>]>> {
         let passphrase = passphrase.ok()?;
         let words = passphrase.as_ref().map(|(_, reference)| (*reference).clone());
-        let known = self.keys.iter().find(|(same, with, _)| same == reference && *with == words);
+        let known = self.keys.iter().find(|(same, with, _)| same == references && *with == words);
         if let Some((.., parsed)) = known {
             return parsed.clone();
         }
-        let parsed = self.parse_key(key, reference, passphrase).map(Arc::new);
-        self.keys.push((reference.clone(), words, parsed.clone()));
+        let parsed: Vec<_> = references.iter().map(|reference| self.parse_key(key, reference, passphrase.as_ref()).map(Arc::new)).collect();
+        let parsed: Option<Arc<[_]>> = parsed.into_iter().collect();
+        self.keys.push((references.to_vec(), words, parsed.clone()));
         parsed
     }
 
-    fn parse_key(&mut self, key: &str, reference: &SecretRef, passphrase: Option<(String, &SecretRef)>) -> Option<SigningKey> {
+    fn parse_key(&mut self, key: &str, reference: &SecretRef, passphrase: Option<&(String, &SecretRef)>) -> Option<SigningKey> {
         let passphrase = match passphrase {
-            Some((key, reference)) => Some(self.secret(&key, reference)?),
+            Some((key, reference)) => Some(self.secret(key, reference)?),
             None => None,
         };
         self.look_at(key, reference);

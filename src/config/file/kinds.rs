@@ -305,6 +305,20 @@ pub fn path(value: &Value) -> Read<PathBuf> {
     }
 }
 
+/// The serial of a tenant's database, as its tokens tell it: a text, or the number that it looks like.
+pub fn serial(value: &Value) -> Read<String> {
+    const HINT: &str = "write it as the log or `soproxy ticket --json` shows it, such as \"1801550193\"";
+    let serial = match value {
+        Value::String(_, text) => text.trim().to_owned(),
+        Value::Num(_, number) => number.to_u128().map(|number| number.to_string()).unwrap_or_default(),
+        _ => return Err(Wrong::kind(value, "a string", HINT)),
+    };
+    match serial.is_empty() || serial.chars().any(char::is_control) {
+        true => Err(Wrong::new("is no serial", HINT)),
+        false => Ok(serial),
+    }
+}
+
 /// `"jwks"` is `None`, else a file.
 pub fn verification_keys(value: &Value) -> Read<Option<PathBuf>> {
     const HINT: &str = "write \"jwks\", or { file = \"SuperOfficeFederatedLogin.crt\" }";
@@ -344,6 +358,20 @@ pub fn secret(value: &Value) -> Read<SecretRef> {
             let hint = nearest(other, ["file", "env", "credential"]).map(|near| format!("did you mean `{near}`?"));
             Err(Wrong::new(format!("unknown key `{other}` in a reference"), hint.unwrap_or_else(|| HINT.to_owned())))
         }
+    }
+}
+
+/// More than anybody replaces at once; each may be tried with each of the other kind.
+const MOST_SECRETS: usize = 4;
+
+/// A secret, or several while one replaces another, in the order in which they are tried.
+pub fn secrets(value: &Value) -> Read<Vec<SecretRef>> {
+    const HINT: &str = "write a secret or a list of them, such as [{ file = \"new\" }, { file = \"old\" }]";
+    let Value::Array(_, several) = value else { return secret(value).map(|one| vec![one]) };
+    match several.len() {
+        0 => Err(Wrong::new("is an empty list", HINT)),
+        1..=MOST_SECRETS => several.iter().map(secret).collect(),
+        _ => Err(Wrong::new(format!("has more than {MOST_SECRETS} entries"), "take out those that are no longer in use")),
     }
 }
 

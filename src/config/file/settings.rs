@@ -140,10 +140,10 @@ pub struct SuperOfficeSettings {
 
 /// An application's secrets.
 pub struct Credentials {
-    /// `client_secret`
-    pub client_secret: Field<SecretRef>,
-    /// `private_key`
-    pub private_key: Field<SecretRef>,
+    /// `client_secret`, one or several.
+    pub client_secrets: Field<Vec<SecretRef>>,
+    /// `private_key`, one or several.
+    pub private_keys: Field<Vec<SecretRef>>,
     /// `private_key_passphrase`
     pub private_key_passphrase: Field<SecretRef>,
 }
@@ -206,6 +206,8 @@ pub struct TenantSettings {
     pub context: Field<String>,
     /// `api_url`
     pub api_url: Field<BaseUrl>,
+    /// `serial`
+    pub serial: Field<String>,
     /// What it overrides of `[application]`.
     pub credentials: Credentials,
     /// What it overrides of `[superoffice]`.
@@ -293,8 +295,8 @@ fn superoffice(table: &mut Table<'_, '_>) -> SuperOfficeSettings {
 
 fn credentials(table: &mut Table<'_, '_>) -> Credentials {
     Credentials {
-        client_secret: table.read("client_secret", kinds::secret),
-        private_key: table.read("private_key", kinds::secret),
+        client_secrets: table.read("client_secret", kinds::secrets),
+        private_keys: table.read("private_key", kinds::secrets),
         private_key_passphrase: table.read("private_key_passphrase", kinds::secret),
     }
 }
@@ -316,6 +318,7 @@ fn tenant(name: &str, mut table: Table<'_, '_>) -> TenantSettings {
         system_user_token: table.need("system_user_token", kinds::secret),
         context: table.read("context", kinds::text),
         api_url: table.read("api_url", kinds::url),
+        serial: table.read("serial", kinds::serial),
         credentials: credentials(&mut table),
         login: login(&mut table),
         bounds: bounds(&mut table),

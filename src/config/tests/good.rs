@@ -70,9 +70,9 @@ fn defaults() {
     assert_eq!(tenant.bounds, Bounds { rate: None, max_concurrent: None, queue_timeout: HOUR / 360 });
     assert_eq!((tenant.name.as_str(), tenant.context.as_str()), ("Cust1", "Cust1"));
     assert_eq!((tenant.login_url.to_string().as_str(), tenant.exchange), ("https://sod.superoffice.com", ExchangeKind::Soap));
-    assert_eq!((tenant.system_user_token.expose(), tenant.client_secret.expose_secret()), ("App-token", "client-secret"));
+    assert_eq!((tenant.system_user_token.expose(), tenant.client_secrets[0].expose_secret()), ("App-token", "client-secret"));
     assert!(tenant.verification_keys.is_none() && tenant.api_url.is_none());
-    assert_eq!(tenant.signing_key.bits(), 2048);
+    assert_eq!(tenant.signing_keys[0].bits(), 2048);
 }
 
 #[test]
@@ -238,9 +238,32 @@ fn tenants_may_bring_everything_of_their_own() {
     ];
     let config = Config::parse(&toml(&changes), &dir.path().join("proxy.toml"), env(&[("TWO", "two-secret\n")])).unwrap();
     let [one, two, three] = config.tenants.as_slice() else { panic!("{config:?}") };
-    assert_eq!((two.system_user_token.expose(), two.client_secret.expose_secret()), ("Two-token", "two-secret"));
-    assert_eq!((two.signing_key.bits(), one.signing_key.bits()), (1024, 2048));
-    assert!(Arc::ptr_eq(&one.signing_key, &three.signing_key));
+    assert_eq!((two.system_user_token.expose(), two.client_secrets[0].expose_secret()), ("Two-token", "two-secret"));
+    assert_eq!((two.signing_keys[0].bits(), one.signing_keys[0].bits()), (1024, 2048));
+    assert!(Arc::ptr_eq(&one.signing_keys, &three.signing_keys));
+}
+
+#[test]
+fn secrets_may_be_several_while_one_replaces_another() {
+    let keys = format!("['''{KEY_1024}''', '''{KEY_2048}''']");
+    let config = works(
+        &[
+            ("application", "client_secret", "[\"new, with a comma\", { env = \"OLD\" }]"),
+            ("application", "private_key", &keys),
+            ("tenants.Cust1", "serial", "1801550193"),
+            ("tenants.Cust2", "system_user_token", "\"t\""),
+            ("tenants.Cust2", "serial", "\" x-1 \""),
+        ],
+        &[("OLD", "old")],
+    );
+    let [one, two] = config.tenants.as_slice() else { panic!("{config:?}") };
+    let secrets: Vec<&str> = one.client_secrets.iter().map(ExposeSecret::expose_secret).collect();
+    assert_eq!(secrets, ["new, with a comma", "old"]);
+    assert_eq!(one.signing_keys.iter().map(|key| key.bits()).collect::<Vec<_>>(), [1024, 2048]);
+    assert!(Arc::ptr_eq(&one.signing_keys, &two.signing_keys) && Arc::ptr_eq(&one.client_secrets, &two.client_secrets));
+    assert_eq!((one.serial.as_deref(), two.serial.as_deref()), (Some("1801550193"), Some("x-1")));
+    let config = works(&[], &[("SOPROXY_APPLICATION__CLIENT_SECRET", "one, and a comma")]);
+    assert_eq!(config.tenants[0].client_secrets[0].expose_secret(), "one, and a comma", "a variable is one secret, whatever is in it");
 }
 
 #[test]
@@ -258,7 +281,7 @@ fn a_key_may_come_from_everywhere() {
     ] {
         let text = toml(&[("application", "private_key", value)]);
         let config = Config::parse(&text, &dir.path().join("proxy.toml"), env(&variables));
-        assert_eq!(config.unwrap_or_else(|problems| panic!("{value}: {problems}")).tenants[0].signing_key.bits(), 2048);
+        assert_eq!(config.unwrap_or_else(|problems| panic!("{value}: {problems}")).tenants[0].signing_keys[0].bits(), 2048);
     }
 }
 

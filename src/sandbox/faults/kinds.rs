@@ -65,6 +65,8 @@ pub enum JwtFault {
     WrongIssuer,
     /// `aud` is another serial.
     WrongAudience,
+    /// Another database answers: its serial, and `aud` with it.
+    OtherSerial,
     /// `ctx` is another tenant.
     WrongContext,
     /// Its times are an hour back.

@@ -74,6 +74,7 @@ async fn tokens_can_be_wrong() {
         ("ok", "valid"),
         ("wrong_issuer", "InvalidIssuer"),
         ("wrong_audience", "InvalidAudience"),
+        ("other_serial", "InvalidAudience"),
         ("wrong_context", "Cust99999"),
         ("expired", "ExpiredSignature"),
         ("bad_signature", "InvalidSignature"),

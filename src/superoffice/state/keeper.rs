@@ -21,9 +21,9 @@ use jiff::Timestamp;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, Semaphore};
 
-use self::slot::{Asked, Slot, Task, lock};
+use self::slot::{Asked, Progress, Slot, Task, lock};
 pub use self::standing::{Pace, Standing};
-use super::{StateError, TenantState};
+use super::{Memo, StateError, TenantState};
 use crate::clock::{Clock, Moment};
 use crate::superoffice::Outage;
 use crate::superoffice::origin::{AllowedBase, BaseUrl, UpstreamHosts};
@@ -84,13 +84,15 @@ pub struct Keeper {
 
 impl Keeper {
     /// One tenant's state, fetched on the runtime that this is called on. With `pinned` the tenant lives there, and the state
-    /// is only fetched for those who ask for it by name. With `prefetch` it is fetched at once, else on the first request.
+    /// is only fetched for those who ask for it by name. With `prefetch` it is fetched at once, else on the first request; unless
+    /// what an earlier process knew is still believed.
     pub fn start(
         tenant: &str,
         source: Arc<dyn Source>,
         hosts: UpstreamHosts,
         pinned: Option<AllowedBase>,
         shared: Arc<Shared>,
+        memo: Option<&Memo>,
         prefetch: bool,
     ) -> Keeper {
         let fetched = shared.clock.now();
@@ -98,6 +100,13 @@ impl Keeper {
         let kept = if is_pinned { Duration::MAX } else { Duration::ZERO };
         let endpoint = pinned.as_ref().and_then(AllowedBase::endpoint);
         let standing = Standing { base: pinned, endpoint, kept, ..Standing::nothing(fetched) };
+        let remembered = memo.filter(|_| !is_pinned).and_then(|memo| Standing::remembered(memo, &hosts, &shared.pace, &shared.clock));
+        let (last, interval) = (
+            remembered.as_ref().map(|standing| standing.fetched),
+            shared.pace.due(remembered.as_ref().map_or(kept, |standing| standing.kept)),
+        );
+        let fresh = remembered.as_ref().is_some_and(|standing| standing.is_fresh(fetched));
+        let standing = remembered.unwrap_or(standing);
         let slot = Arc::new(Slot {
             tenant: tenant.into(),
             source: Mutex::new(source),
@@ -108,12 +117,16 @@ impl Keeper {
             standing: ArcSwap::from_pointee(standing),
             used: AtomicBool::new(false),
             doubted: AtomicBool::new(false),
-            progress: Mutex::default(),
+            progress: Mutex::new(Progress { last, interval, ..Progress::default() }),
             wake: Notify::new(),
             changed: Notify::new(),
-            resumed: Mutex::new(None),
+            resumed: Mutex::default(),
+            keeping: Mutex::default(),
         });
-        if prefetch && !is_pinned {
+        if fresh {
+            // As after any fetch: if the tenant is used, the next one comes in time.
+            slot.ask(Asked::Nobody);
+        } else if prefetch && !is_pinned {
             slot.ask(Asked::Request);
         }
         Keeper { slot }
@@ -247,6 +260,7 @@ impl Keeper {
         };
         let endpoint = standing.endpoint.clone().or_else(|| base.as_ref()?.endpoint()).or_else(services);
         slot.standing.store(Arc::new(Standing { base, endpoint, unknown, previous: Vec::new(), ..(*standing).clone() }));
+        slot.told();
         slot.changed.notify_waiters();
     }
 
@@ -258,6 +272,18 @@ impl Keeper {
     /// Called each time that an outage is over.
     pub fn on_resume(&self, resumed: impl Fn() + Send + 'static) {
         *lock(&self.slot.resumed) = Some(Box::new(resumed));
+    }
+
+    /// Calls `changed` from now on whenever [`Keeper::memo`] has become another one.
+    pub fn on_change(&self, changed: impl Fn() + Send + 'static) {
+        *lock(&self.slot.keeping) = Some(Box::new(changed));
+    }
+
+    /// What a later process can go on with, if there is anything that is not in the configuration.
+    pub fn memo(&self) -> Option<Memo> {
+        let slot = &self.slot;
+        let standing = slot.standing.load();
+        standing.memo(slot.shared.clock.now()).filter(|_| !slot.pinned)
     }
 
     /// How this tenant stands.

@@ -71,6 +71,11 @@ impl Brake {
         }
     }
 
+    /// What comes next is another attempt, not the same again.
+    pub(super) fn go_on(&mut self) {
+        self.until = None;
+    }
+
     /// How long 401s go on to cause no renewal.
     pub(super) fn pause(&self, now: Moment) -> Duration {
         self.until.map_or(Duration::ZERO, |until| until.mono.saturating_sub(now.mono))

@@ -71,7 +71,7 @@ fn bench_with(max_age: Option<Duration>, prefetch: bool, down: bool) -> Bench {
     let script = Arc::new(Script::default());
     script.down.store(down, Ordering::SeqCst);
     let clock = shared.clock.clone();
-    let tickets = Arc::new(Tickets::start("Cust1", script.clone(), shared, prefetch));
+    let tickets = Arc::new(Tickets::start("Cust1", script.clone(), shared, None, prefetch));
     Bench { script, hand, clock, tickets }
 }
 
@@ -367,7 +367,7 @@ async fn a_run_out_ticket_that_the_policy_lets_lapse_is_fetched_on_demand() {
     let (mut shared, hand) = shared(Some(HOUR), 4);
     shared.policy = Policy { max_age: Some(HOUR), lifetime: Duration::from_secs(5), keep_warm: Duration::ZERO };
     let (script, clock) = (Arc::new(Script::default()), shared.clock.clone());
-    let tickets = Arc::new(Tickets::start("Cust1", script.clone(), shared, false));
+    let tickets = Arc::new(Tickets::start("Cust1", script.clone(), shared, None, false));
     let bench = Bench { script, hand, clock, tickets };
     for generation in 1..=3 {
         assert_eq!(bench.use_now().await.generation, generation);
@@ -403,7 +403,7 @@ async fn a_panic_in_an_exchange_is_a_failure_like_any_other() {
         }
     }
     let (shared, hand) = shared(Some(HOUR), 1);
-    let tickets = Tickets::start("Cust1", Arc::new(Panics(AtomicUsize::new(0))), shared, true);
+    let tickets = Tickets::start("Cust1", Arc::new(Panics(AtomicUsize::new(0))), shared, None, true);
     assert_eq!(tickets.get().await.unwrap_err().failure.wire, "the exchange broke off");
     hand.advance(Duration::from_secs(2));
     settle().await;
@@ -443,7 +443,7 @@ async fn a_bounded_number_of_exchanges_runs_at_once() {
     let (shared, _hand) = shared(Some(HOUR), 3);
     let script = Arc::new(Script::default());
     script.hold(true);
-    let all: Vec<_> = (0..20).map(|n| Tickets::start(&format!("Cust{n}"), script.clone(), shared.clone(), true)).collect();
+    let all: Vec<_> = (0..20).map(|n| Tickets::start(&format!("Cust{n}"), script.clone(), shared.clone(), None, true)).collect();
     settle().await;
     assert_eq!(script.at_once.load(Ordering::SeqCst), 3);
     script.hold(false);
@@ -483,4 +483,119 @@ async fn a_removed_tenant_keeps_nobody_waiting() {
     settle().await;
     drop(bench.tickets);
     assert!(waiter.await.unwrap().unwrap_err().failure.wire.contains("removed"));
+}
+
+/// A ticket of another process: issued and last used so long ago.
+fn kept(clock: &Clock, issued: Duration, used: Option<Duration>) -> Kept {
+    let ago = |age: Duration| clock.earlier(clock.now().wall - age).unwrap();
+    let (authorization, app_token) = (HeaderValue::from_static("SOTicket kept"), HeaderValue::from_static("s"));
+    let ticket = Arc::new(Ticket { authorization, app_token, generation: 7, issued: ago(issued), after_refusal: false });
+    Kept { ticket, last_used: used.map(ago), accepted: true }
+}
+
+fn warm(issued: Duration, used: Option<Duration>, prefetch: bool) -> Bench {
+    let (shared, hand) = shared(Some(HOUR), 4);
+    let script = Arc::new(Script::default());
+    let clock = shared.clock.clone();
+    let tickets = Arc::new(Tickets::start("Cust1", script.clone(), shared, Some(kept(&clock, issued, used)), prefetch));
+    Bench { script, hand, clock, tickets }
+}
+
+#[tokio::test]
+async fn a_ticket_of_another_process_serves_without_an_exchange_and_is_renewed_in_its_time() {
+    let bench = warm(HOUR / 2, Some(HOUR / 4), true);
+    settle().await;
+    let ticket = bench.tickets.get().await.unwrap();
+    assert_eq!((ticket.generation, ticket.authorization.as_bytes(), bench.script.count()), (7, &b"SOTicket kept"[..], 0));
+    bench.advance(HOUR / 2 + HOUR / 10).await;
+    assert_eq!(bench.script.count(), 1, "it was used since it was issued, so max_age counts from then");
+    assert_eq!(bench.tickets.get().await.unwrap().generation, 8);
+}
+
+#[tokio::test]
+async fn a_ticket_of_another_process_slides_with_its_last_use() {
+    let bench = warm(HOUR * 10, Some(HOUR * 5), false);
+    assert_eq!(bench.tickets.ready(bench.clock.now()).unwrap().generation, 7, "used five hours ago, though issued ten hours ago");
+    settle().await;
+    assert_eq!(bench.script.count(), 1, "long older than max_age: renewed at once, without anybody waiting");
+
+    let bench = warm(HOUR * 10, Some(HOUR * 7), false);
+    settle().await;
+    assert!(bench.tickets.ready(bench.clock.now()).is_none(), "run out");
+    assert_eq!(bench.script.count(), 0);
+    assert_eq!(bench.tickets.get().await.unwrap().authorization.as_bytes(), b"SOTicket t");
+}
+
+#[tokio::test]
+async fn what_another_process_needs_is_told_when_it_changes() {
+    let bench = bench();
+    let told = Arc::new(AtomicUsize::new(0));
+    let count = || told.load(Ordering::SeqCst);
+    let counter = told.clone();
+    bench.tickets.on_change(move || _ = counter.fetch_add(1, Ordering::SeqCst));
+    assert!(bench.tickets.kept().is_none());
+    bench.use_now().await;
+    let first = count();
+    assert!((1..=2).contains(&first), "the ticket, and its first use: {first}");
+    let kept = bench.tickets.kept().unwrap();
+    assert!(kept.accepted && kept.last_used.is_some() && kept.ticket.generation == 1);
+    for _ in 0..100 {
+        bench.use_now().await;
+        bench.advance(Duration::from_secs(2)).await;
+    }
+    assert!(count() <= first + 1, "uses are told of now and then only");
+    bench.advance(HOUR * 2 / 3).await;
+    bench.use_now().await;
+    bench.advance(Duration::from_secs(60)).await;
+    assert!(count() > first);
+    let ticket = bench.use_now().await;
+    let before = count();
+    assert_eq!(bench.tickets.refused(&ticket, false), Refusal::Renewing);
+    assert!(count() > before && bench.tickets.kept().is_none(), "a ticket that was refused is of no use to anybody");
+}
+
+/// Exchanges succeed with any client secret, calls only with the last one.
+struct Secrets {
+    exchanges: AtomicUsize,
+    secret: AtomicUsize,
+    count: usize,
+}
+
+const SECRETS: [&str; 3] = ["first", "second", "third"];
+
+impl Exchange for Secrets {
+    fn exchange(&self) -> Pin<Box<dyn Future<Output = Result<Grant, ExchangeFailure>> + Send + '_>> {
+        self.exchanges.fetch_add(1, Ordering::SeqCst);
+        let app_token = HeaderValue::from_static(SECRETS[self.secret.load(Ordering::SeqCst)]);
+        Box::pin(async { Ok(Grant { authorization: HeaderValue::from_static("SOTicket t"), app_token }) })
+    }
+
+    fn doubt(&self, ticket: &Ticket) -> bool {
+        assert_eq!(ticket.app_token, SECRETS[self.secret.load(Ordering::SeqCst)]);
+        let next = self.secret.load(Ordering::SeqCst) + 1;
+        self.secret.store(next % self.count, Ordering::SeqCst);
+        next < self.count
+    }
+}
+
+#[tokio::test]
+async fn a_client_secret_that_only_exchanges_accept_makes_room_for_the_next_one() {
+    let (shared, hand) = shared(Some(HOUR), 4);
+    let script = Arc::new(Secrets { exchanges: AtomicUsize::new(0), secret: AtomicUsize::new(0), count: 3 });
+    let tickets = Tickets::start("Cust1", script.clone(), shared, None, false);
+    let first = tickets.get().await.unwrap();
+    hand.advance(Duration::from_secs(5));
+    assert_eq!(tickets.refused(&first, false), Refusal::Renewing);
+    let second = tickets.newer_than(1).await.unwrap();
+    assert_eq!(second.app_token, "first", "one 401 may be about the ticket");
+    assert_eq!(tickets.refused(&second, true), Refusal::Renewing);
+    let third = tickets.newer_than(2).await.unwrap();
+    assert_eq!(third.app_token, "second");
+    assert_eq!(tickets.refused(&third, false), Refusal::Renewing, "without any pause");
+    let last = tickets.newer_than(3).await.unwrap();
+    assert_eq!(last.app_token, "third");
+    assert_eq!(script.exchanges.load(Ordering::SeqCst), 4);
+    // None of them is any good: then it is as with a single one.
+    assert_eq!(tickets.refused(&last, false), Refusal::Stands);
+    assert!(tickets.status().refused.is_some());
 }

@@ -44,6 +44,8 @@ pub(super) struct Slot {
     /// Tells all who wait that `progress` is another one.
     pub(super) changed: Notify,
     pub(super) resumed: Mutex<Option<Box<dyn Fn() + Send>>>,
+    /// Told of everything that another process would need.
+    pub(super) keeping: Mutex<Option<Box<dyn Fn() + Send>>>,
 }
 
 #[derive(Default)]
@@ -265,11 +267,7 @@ impl Slot {
 
     fn learn(&self, state: TenantState, began: Moment, source: &dyn Source) {
         let pace = &self.shared.pace;
-        let valid = state.valid_until.map(|until| Duration::try_from(until.duration_since(source.now())).unwrap_or(Duration::ZERO));
-        let outage = state.outage();
-        // An outage that does not say how long it may be believed: until those who met it ask again.
-        let valid = valid.or(outage.as_ref().map(|outage| outage.retry_after).filter(|after| !after.is_zero()));
-        let kept = pace.kept(valid);
+        let (kept, outage) = pace.belief(&state, source.now());
         let mut progress = lock(&self.progress);
         let before = self.standing.load_full();
         progress.failures = 0;
@@ -285,7 +283,6 @@ impl Slot {
         let told = state.api.clone().map_err(|error| error.to_string()).and_then(|api| {
             self.hosts.allow(api).map_err(|refused| format!("the tenant state endpoint names a host that is refused: {refused}"))
         });
-        let outage = outage.map(|outage| (outage, valid.unwrap_or(kept).max(pace.min)));
         let refused = told.as_ref().err().filter(|_| state.api.is_ok()).cloned();
         if let Some(refused) = refused.as_ref().filter(|_| before.refused != refused) {
             tracing::warn!(tenant = self.tenant, "{refused}. If it is SuperOffice's, add it to superoffice.upstream_hosts");
@@ -321,11 +318,19 @@ impl Slot {
         let state = Some(Arc::new(state));
         self.standing.store(Arc::new(Standing { base, endpoint, previous, state, refused, unknown, outage, fetched: began, kept }));
         drop(progress);
+        self.told();
         if let Some(old) = &moved {
             source.left(old);
         }
         if resumed && let Some(resumed) = &*lock(&self.resumed) {
             resumed();
+        }
+    }
+
+    /// There is something new to keep.
+    pub(super) fn told(&self) {
+        if let Some(keeping) = &*lock(&self.keeping) {
+            keeping();
         }
     }
 

@@ -3,10 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::super::TenantState;
-use crate::clock::Moment;
+use jiff::Timestamp;
+
+use super::super::{Memo, TenantState};
+use crate::clock::{Clock, Moment};
 use crate::superoffice::Outage;
-use crate::superoffice::origin::AllowedBase;
+use crate::superoffice::origin::{AllowedBase, UpstreamHosts};
 
 /// After failures the endpoint is asked at least this often while somebody wants to know.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
@@ -24,6 +26,16 @@ impl Pace {
     /// How long a state is believed that says that it is valid for so long. One that does not say: as long as allowed.
     pub(super) fn kept(&self, valid: Option<Duration>) -> Duration {
         valid.unwrap_or(self.max).min(self.max).max(self.min)
+    }
+
+    /// How long what was told at `told` is believed, and its outage with how long that is.
+    pub(super) fn belief(&self, state: &TenantState, told: Timestamp) -> (Duration, Option<(Outage, Duration)>) {
+        let valid = state.valid_until.map(|until| Duration::try_from(until.duration_since(told)).unwrap_or(Duration::ZERO));
+        let outage = state.outage();
+        // An outage that does not say how long it may be believed: until those who met it ask again.
+        let valid = valid.or(outage.as_ref().map(|outage| outage.retry_after).filter(|after| !after.is_zero()));
+        let kept = self.kept(valid);
+        (kept, outage.map(|outage| (outage, valid.unwrap_or(kept).max(self.min))))
     }
 
     /// When it is fetched anew for a tenant in use: a little before it is out of date.
@@ -73,6 +85,38 @@ impl Standing {
             fetched,
             kept: Duration::ZERO,
         }
+    }
+
+    /// What an earlier process knew, as far as it may be used now. `None`: that is nothing.
+    pub(super) fn remembered(memo: &Memo, hosts: &UpstreamHosts, pace: &Pace, clock: &Clock) -> Option<Standing> {
+        let allow = |url: &String| hosts.allow(url.parse().ok()?).ok();
+        let fetched = clock.earlier(memo.fetched)?;
+        let state = memo.document.as_deref().and_then(|document| TenantState::parse(document).ok());
+        let (kept, outage) = state.as_ref().map_or((Duration::ZERO, None), |state| pace.belief(state, memo.fetched));
+        let standing = Standing {
+            base: memo.base.as_ref().and_then(allow),
+            endpoint: memo.endpoint.as_ref().and_then(allow),
+            previous: memo.previous.iter().filter_map(allow).collect(),
+            state: state.map(Arc::new),
+            outage,
+            kept,
+            ..Standing::nothing(fetched)
+        };
+        (standing.base.is_some() || standing.outage.is_some()).then_some(standing)
+    }
+
+    /// The same for a later process.
+    pub(super) fn memo(&self, now: Moment) -> Option<Memo> {
+        if self.base.is_none() && self.outage.is_none() {
+            return None;
+        }
+        Some(Memo {
+            base: self.base.as_ref().map(ToString::to_string),
+            endpoint: self.endpoint.as_ref().map(ToString::to_string),
+            previous: self.previous.iter().map(ToString::to_string).collect(),
+            document: self.state.as_ref().and_then(|state| serde_json::to_vec(&state.document).ok()),
+            fetched: now.wall - now.since(self.fetched),
+        })
     }
 
     /// Why requests are not passed on now.

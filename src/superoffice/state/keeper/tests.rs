@@ -69,6 +69,11 @@ impl Bench {
     }
 
     fn pinned_at(says: Option<(&'static str, u64, &'static str)>, pinned: Option<&str>) -> Bench {
+        Bench::after(says, pinned, None)
+    }
+
+    /// With what an earlier process knew.
+    fn after(says: Option<(&'static str, u64, &'static str)>, pinned: Option<&str>, memo: Option<&Memo>) -> Bench {
         let (clock, hand) = Clock::manual("2026-02-23T09:52:01Z".parse().unwrap());
         let script = Arc::new(Script {
             clock: clock.clone(),
@@ -86,7 +91,7 @@ impl Bench {
         };
         let hosts = UpstreamHosts::parse(["*.superoffice.com"]).unwrap();
         let pinned = pinned.map(|base| hosts.allow(base.parse().unwrap()).unwrap());
-        let keeper = Keeper::start("Cust1", script.clone(), hosts, pinned, Arc::new(shared), false);
+        let keeper = Keeper::start("Cust1", script.clone(), hosts, pinned, Arc::new(shared), memo, false);
         Bench { keeper: Arc::new(keeper), script, hand, clock }
     }
 
@@ -435,4 +440,78 @@ async fn dropping_it_ends_the_task() {
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
     panic!("somebody still holds the source");
+}
+
+/// What a process knew that asked so many seconds before the clock of a new bench begins.
+async fn memo(says: (&'static str, u64, &'static str), ago: u64) -> Memo {
+    let before = Bench::new(Some(says));
+    before.get().await;
+    let memo = before.keeper.memo().unwrap();
+    Memo { fetched: memo.fetched - Duration::from_secs(ago), ..memo }
+}
+
+#[tokio::test]
+async fn what_an_earlier_process_knew_is_known_at_once() {
+    let memo = memo(("Running", FOREVER, A), 600).await;
+    let bench = Bench::after(None, None, Some(&memo));
+    assert_eq!(bench.ready().unwrap(), format!("{A}/Cust1/api"));
+    bench.settle().await;
+    assert_eq!(bench.fetches(), 0);
+    assert!(bench.keeper.report().name.is_some());
+    // It is as old as it was.
+    bench.says(Some(("Running", FOREVER, B)));
+    bench.later(3600 - 600 - 20).await;
+    bench.until("the state is fetched before it is out of date", || bench.ready().is_some_and(|base| base.starts_with(B))).await;
+    assert_eq!(bench.fetches(), 1);
+    assert_eq!(bench.keeper.now().previous.len(), 1, "links to where it was are known");
+    assert_eq!(*lock(&bench.script.left), [format!("{A}/Cust1/api")]);
+}
+
+#[tokio::test]
+async fn what_is_out_of_date_still_tells_where_requests_go_while_the_endpoint_is_down() {
+    let memo = memo(("Running", FOREVER, A), 3 * 3600).await;
+    let bench = Bench::after(None, None, Some(&memo));
+    assert_eq!(bench.ready(), None);
+    assert_eq!(bench.get().await.base.as_ref().unwrap().to_string(), format!("{A}/Cust1/api"));
+}
+
+#[tokio::test]
+async fn an_outage_is_remembered_as_long_as_it_is_believed() {
+    let memo = memo(("Suspended", 100, A), 900).await;
+    let bench = Bench::after(None, None, Some(&memo));
+    assert_eq!(bench.ready().as_deref(), Some("Suspended"));
+    bench.says(Some(("Running", FOREVER, A)));
+    bench.later(101).await;
+    bench.get().await;
+    assert_eq!(bench.ready().unwrap(), format!("{A}/Cust1/api"));
+}
+
+#[tokio::test]
+async fn what_may_not_be_used_any_more_is_not_remembered() {
+    let good = memo(("Running", FOREVER, A), 60).await;
+    let elsewhere = Memo { base: Some("https://sod.example.com/Cust1/api".into()), ..good.clone() };
+    let to_come = Memo { fetched: good.fetched + Duration::from_secs(3600), ..good.clone() };
+    for memo in [elsewhere, to_come] {
+        let bench = Bench::after(None, None, Some(&memo));
+        assert_eq!(bench.ready(), None);
+        assert!(bench.keeper.now().base.is_none());
+    }
+    let bench = Bench::after(None, Some("https://c.superoffice.com/Cust1/api"), Some(&good));
+    assert_eq!(bench.ready().unwrap(), "https://c.superoffice.com/Cust1/api", "the configuration says where it is");
+    assert!(bench.keeper.memo().is_none());
+    assert!(Bench::new(None).keeper.memo().is_none());
+}
+
+#[tokio::test]
+async fn a_later_process_is_told_of_every_change() {
+    let bench = Bench::new(Some(("Running", 60, A)));
+    let told = Arc::new(AtomicUsize::new(0));
+    let counter = told.clone();
+    bench.keeper.on_change(move || _ = counter.fetch_add(1, Ordering::SeqCst));
+    bench.get().await;
+    assert_eq!(told.load(Ordering::SeqCst), 1);
+    bench.says(Some(("Running", 60, B)));
+    bench.later(61).await;
+    bench.get().await;
+    assert_eq!(told.load(Ordering::SeqCst), 2);
 }
