@@ -37,6 +37,7 @@ mod outbound;
 mod peer;
 mod policy_learn;
 mod pool;
+mod rotation;
 mod scale;
 mod secure;
 mod smuggling;

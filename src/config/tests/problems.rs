@@ -45,7 +45,7 @@ fn bad_values_say_what_is_wrong_and_what_to_write() {
         ("application", "private_key", "[{ file = \"gone.xml\" }]", "gone.xml does not exist", "relative to"),
         ("tenants.Cust1", "serial", "true", "must be a string, not true or false", "soproxy ticket --json"),
         ("tenants.Cust1", "serial", "\"\"", "is no serial", "1801550193"),
-        ("application", "private_key", "{ file = \"gone.xml\" }\", "gone.xml does not exist", "relative to"),
+        ("application", "private_key", "{ file = \"gone.xml\" }", "gone.xml does not exist", "relative to"),
         ("application", "private_key", "{ file = \"src\" }", "src cannot be read", "readable file"),
         ("application", "private_key", "{ file = \"Cargo.toml\" }", "Cargo.toml: ", "private_key_passphrase"),
         ("application", "private_key_passphrase", "{ env = \"NOPE\" }", "NOPE is not set", "set NOPE"),
