@@ -26,6 +26,7 @@
 //! 3  config reload proxy admin push sandbox
 //! 2  superoffice::http superoffice::login superoffice::state superoffice::tenant ticket::cache server
 //! 2  proxy::governor proxy::cache
+//! 2  store
 //! 1  superoffice::text superoffice::pem superoffice::document superoffice::reply superoffice::soap superoffice::rest
 //! 1  superoffice::signing superoffice::application superoffice::keys superoffice::jwt
 //! 1  proxy::error proxy::headers proxy::body proxy::route proxy::target proxy::policy proxy::clients proxy::cors proxy::links
@@ -63,6 +64,9 @@
 //! - Whatever decides whom TLS trusts ([`upstream::tls`]) makes a client of its own: no session, no connection outlives its change.
 //! - What a caller sent as credentials is stripped before, ours injected after hop-by-hop processing; never merged.
 //! - Secrets have no `Display`, and a redacted `Debug`. Header values that hold them are sensitive.
+//! - The [`store`] is a memory, never a source of truth: what it tells is judged as told long ago, and whatever is wrong with it
+//!   costs an exchange, not a start. It holds nothing that its tenant's private key could not get anew, sealed under a key derived
+//!   from that; nobody who serves a request waits for it.
 //! - The proxy never knows that it talks to a sandbox.
 //!
 //! # Words
@@ -102,6 +106,7 @@ pub mod sandbox;
 pub mod server;
 pub mod shard;
 pub mod shutdown;
+pub mod store;
 pub mod superoffice;
 pub mod ticket;
 pub mod upstream;

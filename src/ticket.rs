@@ -4,6 +4,7 @@
 //! the customer's database (protocol §6.2). So a ticket is renewed neither per call nor on a fixed schedule.
 
 pub mod cache;
+mod memo;
 
 use std::fmt;
 use std::future::Future;
@@ -13,6 +14,7 @@ use std::time::Duration;
 
 use http::HeaderValue;
 
+pub use self::memo::Memo;
 use crate::clock::Moment;
 
 /// A ticket in use. The header values are built once, marked sensitive, and shared by all requests.

@@ -1,9 +1,10 @@
-//! The application's private key, and the signature it makes over the system user token. Protocol §2.
+//! The application's private key, the signature it makes over the system user token (protocol §2), and keys derived from it.
 //!
 //! The `rsa` crate signs because SuperOffice's own sample keys are RSA-1024, which others refuse; it blinds the private
 //! operation, which leaves the signature itself deterministic.
 
 mod assemble;
+mod derive;
 mod key_file;
 mod key_value;
 
@@ -17,6 +18,7 @@ use rsa::PrivateKey;
 use rsa::traits::PublicKeyParts;
 use secrecy::{ExposeSecret, SecretString};
 use sha2::Sha256;
+use zeroize::Zeroizing;
 
 use super::SystemUserToken;
 
@@ -61,6 +63,12 @@ impl SigningKey {
         text.push('.');
         text.push_str(&signature);
         Ok(SignedSystemToken(text.into()))
+    }
+
+    /// A key of 256 bits for another `purpose` than signing, by HKDF-SHA256. It is the same for whatever file format the
+    /// private key came in, and another one for every other `salt`, purpose and private key; it tells nothing of the latter.
+    pub fn derive(&self, salt: &[u8], purpose: &[u8]) -> Result<Zeroizing<[u8; 32]>, KeyError> {
+        derive::derive(&self.0, salt, purpose)
     }
 }
 

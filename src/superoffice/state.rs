@@ -1,6 +1,7 @@
 //! The tenant state endpoint: where a tenant's web API lives now, and whether it runs. Protocol §6.5.
 
 pub mod keeper;
+mod memo;
 
 use std::str::FromStr;
 use std::time::Duration;
@@ -12,6 +13,7 @@ use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 use serde_json::{Map, Value};
 
+pub use self::memo::Memo;
 use super::http::{CallError, Caller};
 use super::origin::BaseUrl;
 use super::{ContextId, Outage, text};

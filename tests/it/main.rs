@@ -43,6 +43,7 @@ mod secure;
 mod smuggling;
 mod soap;
 mod state_push;
+mod store;
 mod streaming;
 mod tenant_state;
 mod tickets;

@@ -309,6 +309,40 @@ fn nothing_shows_the_key() {
     shared::<SigningKey>();
 }
 
+/// From RFC 5869's formulas alone, with another implementation of HMAC than the one in use.
+#[test]
+fn derived_keys_are_hkdf_of_the_sorted_primes() {
+    fn hmac(key: &[u8], message: &[&[u8]]) -> Vec<u8> {
+        use sha2::Digest;
+        let pad = |with: u8| (0..64).map(|at| key.get(at).copied().unwrap_or(0) ^ with).collect::<Vec<u8>>();
+        let inner = message.iter().fold(Sha256::new().chain_update(pad(0x36)), |hash, part| hash.chain_update(part)).finalize();
+        Sha256::new().chain_update(pad(0x5c)).chain_update(inner).finalize().to_vec()
+    }
+    let rsa = rsa::PrivateKey::from_pkcs1_pem(&text(PKCS1_2048)).unwrap();
+    let mut primes: Vec<_> = rsa.primes().iter().map(|prime| prime.to_be_bytes().to_vec()).collect();
+    primes.sort();
+    let material: Vec<u8> = primes.iter().flat_map(|prime| [&[0, 0, 0, 128], &prime[..]].concat()).collect();
+    let random = hmac(b"salt", &[&material]);
+    let expected = hmac(&random, &[b"soproxy derived key v1\0", b"purpose", &[1]]);
+    assert_eq!(key(PKCS1_2048).unwrap().derive(b"salt", b"purpose").unwrap().as_slice(), expected);
+}
+
+#[test]
+fn every_file_of_a_key_derives_the_same_and_nothing_else_does() {
+    let derived = |file: &[u8], salt: &[u8], purpose: &[u8]| *key(file).unwrap().derive(salt, purpose).unwrap();
+    let same = derived(XML_2048, b"salt", b"purpose");
+    assert_eq!(derived(PKCS1_2048, b"salt", b"purpose"), same);
+    assert_eq!(derived(PKCS8_2048, b"salt", b"purpose"), same);
+    // Without primes they are computed; in the other order they are the same primes.
+    assert_eq!(derived(only(&["Modulus", "Exponent", "D"]).as_bytes(), b"salt", b"purpose"), same);
+    let swapped = only(&["Modulus", "Exponent", "P", "Q", "D"]).replace("P>", "X>").replace("Q>", "P>").replace("X>", "Q>");
+    assert_eq!(derived(swapped.as_bytes(), b"salt", b"purpose"), same);
+    assert_ne!(derived(XML_2048, b"salz", b"purpose"), same);
+    assert_ne!(derived(XML_2048, b"salt", b"purposes"), same);
+    assert_ne!(derived(XML_2048, b"", b"purpose"), same);
+    assert_ne!(derived(vector!("throwaway-1024.pkcs8.pem"), b"salt", b"purpose"), same);
+}
+
 proptest! {
     #[test]
     fn no_bytes_make_it_panic(bytes: Vec<u8>) {
