@@ -2,6 +2,7 @@
 //! configuration changes. Nobody imports it but `cli`.
 
 mod backplane;
+mod warm;
 
 use std::io;
 use std::net::SocketAddr;
@@ -17,6 +18,7 @@ use zeroize::Zeroizing;
 
 use self::backplane::same_tenant;
 pub use self::backplane::{Backplane, Wiring};
+use self::warm::{Recalled, Warm};
 use crate::admin::Admin;
 use crate::body::Body;
 use crate::clock::Clock;
@@ -82,6 +84,7 @@ pub struct App {
     config: config::Listen,
     crew: Crew,
     live: Live,
+    warm: Arc<Warm>,
     stop: Stop,
 }
 
@@ -102,6 +105,7 @@ struct Started {
     listen: config::Listen,
     listeners: Vec<config::BoundListener>,
     state: config::State,
+    store: Option<PathBuf>,
     /// What was bound, by its index.
     doors: Arc<[Door]>,
     /// Their TLS, each once.
@@ -116,6 +120,7 @@ struct Wired {
     backplane: Backplane,
     shared: Arc<Shared>,
     cache: Arc<Cache>,
+    warm: Arc<Warm>,
     config: Config,
     tenants: Vec<Arc<Tenant>>,
 }
@@ -141,6 +146,7 @@ impl App {
             listen: listen.clone(),
             listeners: config.listeners.clone(),
             state: config.state.clone(),
+            store: config.store.clone(),
             doors,
             tls: server::tls_of(&listeners),
             admin: config.admin.clone(),
@@ -154,7 +160,8 @@ impl App {
             patience: config.superoffice.login_timeout + Duration::from_secs(5),
         });
         let backplane = Backplane::new(&config, clock.clone())?;
-        let mut wired = Wired { backplane, shared, cache: Cache::new(cache_limits(&config)), config, tenants: Vec::new() };
+        let (cache, warm) = (Cache::new(cache_limits(&config)), Arc::new(Warm::open(config.store.as_deref())));
+        let mut wired = Wired { backplane, shared, cache, warm: warm.clone(), config, tenants: Vec::new() };
         wired.wire_all(None)?;
         let common = Common {
             upstream: wired.backplane.upstream().clone(),
@@ -170,7 +177,7 @@ impl App {
         let push = StatePush::new(proxy.clone());
         let live = Live(Arc::new(LiveParts { proxy, clock, started, wired: Mutex::new(wired) }));
         let crew = Crew::start(listen.threads())?;
-        Ok(App { listeners, admin_listeners, admin, push_listeners, push, config: listen, crew, live, stop })
+        Ok(App { listeners, admin_listeners, admin, push_listeners, push, config: listen, crew, live, warm, stop })
     }
 
     /// Where the proxy listens.
@@ -230,6 +237,8 @@ impl App {
         if let Err(error) = admin.await {
             tracing::error!(%error, "the admin listener failed");
         }
+        // Last uses, above all. Blocks, but nobody is served any more.
+        self.warm.finish();
         tracing::info!("stopped");
     }
 }
@@ -248,6 +257,7 @@ impl Live {
             ),
             ("[[listeners]] (but for what is in the files of TLS)", config.listeners != parts.started.listeners),
             ("[state]", config.state != parts.started.state),
+            ("[store]", config.store != parts.started.store),
             ("[admin]", config.admin != parts.started.admin),
             ("[renewal]", config.renewal != parts.started.renewal),
             ("[log]", config.log != parts.started.log),
@@ -271,7 +281,8 @@ impl Live {
         backplane.keep_on(&wired.backplane);
         // A host that is listed no more takes its tickets along.
         let keep = config.superoffice.upstream_hosts == wired.config.superoffice.upstream_hosts;
-        let mut next = Wired { backplane, shared: wired.shared.clone(), cache: wired.cache.clone(), config, tenants: Vec::new() };
+        let (shared, cache, warm) = (wired.shared.clone(), wired.cache.clone(), wired.warm.clone());
+        let mut next = Wired { backplane, shared, cache, warm, config, tenants: Vec::new() };
         let kept = next.wire_all(keep.then_some(&*wired))?;
         next.cache.set(cache_limits(&next.config));
         let common = Common { upstream: next.backplane.upstream().clone(), ..parts.proxy.load().common.clone() };
@@ -327,8 +338,13 @@ impl Wired {
             let secrets = tenant.client_secrets.iter().map(ExposeSecret::expose_secret);
             let kept = kept.filter(|kept| kept.tickets.may_go_on(secrets));
             let keeper = kept.map(|kept| kept.keeper.clone());
-            let Wiring { login, keeper } = self.backplane.tenant(&self.config, tenant, keeper, prefetch)?;
+            let clock = &self.shared.clock;
+            let recalled = if kept.is_none() { self.warm.recall(tenant, clock) } else { Recalled::default() };
+            let Wiring { login, keeper } = self.backplane.tenant(&self.config, tenant, keeper, recalled.state.as_ref(), prefetch)?;
             let login = Arc::new(login);
+            let serial = login.identity().pin.clone();
+            recalled.serial.iter().for_each(|known| serial.restore(known));
+            let application = login.identity().application.clone();
             let (tickets, governor) = match kept {
                 Some(kept) => {
                     kept.tickets.renew_by(login);
@@ -339,13 +355,14 @@ impl Wired {
                     (kept.tickets.clone(), kept.governor.clone())
                 }
                 None => {
-                    let tickets = Arc::new(Tickets::start(&tenant.name, login, self.shared.clone(), None, prefetch));
+                    let tickets = Arc::new(Tickets::start(&tenant.name, login, self.shared.clone(), recalled.ticket, prefetch));
                     // What failed while the tenant did not run may succeed now.
                     let again = Arc::downgrade(&tickets);
                     keeper.on_resume(move || _ = again.upgrade().map(|tickets| tickets.try_again()));
-                    (tickets, Governor::new(tenant.bounds, self.shared.clock.clone(), self.config.listen.threads()))
+                    (tickets, Governor::new(tenant.bounds, clock.clone(), self.config.listen.threads()))
                 }
             };
+            self.warm.keep(tenant, application, serial, &tickets, &keeper, clock);
             let (name, context) = (tenant.name.as_str().into(), tenant.context.clone());
             let secrets = tenant.client_secrets.iter().map(ExposeSecret::expose_secret).chain([tenant.system_user_token.expose()]);
             let secret = secrets.collect::<Vec<_>>().join("\n");

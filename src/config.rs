@@ -56,6 +56,8 @@ pub struct Config {
     pub renewal: Renewal,
     /// `[state]`
     pub state: State,
+    /// `[store]`: the directory where tickets and states are kept over a restart.
+    pub store: Option<PathBuf>,
     /// `[superoffice]`, what all tenants share.
     pub superoffice: SuperOffice,
     /// `[log]`

@@ -15,6 +15,7 @@ use crate::superoffice::keys::VerificationKeys;
 use crate::superoffice::login::{self, Login, Observer};
 use crate::superoffice::origin::{AllowedBase, BaseUrl};
 use crate::superoffice::serial;
+use crate::superoffice::state;
 use crate::superoffice::state::keeper::{self, Keeper, Pace};
 use crate::superoffice::tenant::{Granted, Identity, StateEndpoint, TenantLogin};
 use crate::ticket::ExchangeFailure;
@@ -121,12 +122,13 @@ impl Backplane {
     }
 
     /// Wires one tenant. Tenants of one login service share what is known of it. `kept` is what was known of the tenant
-    /// before; with `prefetch` its state is fetched at once.
+    /// before a reload, `memo` before a restart; with `prefetch` its state is fetched at once.
     pub fn tenant(
         &mut self,
         config: &Config,
         tenant: &config::Tenant,
         kept: Option<Arc<Keeper>>,
+        memo: Option<&state::Memo>,
         prefetch: bool,
     ) -> Result<Wiring, StartError> {
         let api_url = fit(config, tenant)?;
@@ -139,7 +141,7 @@ impl Backplane {
                 keeper.ask_by(source);
                 keeper
             }
-            None => Arc::new(Keeper::start(&tenant.name, source, hosts, api_url, self.states.clone(), None, prefetch)),
+            None => Arc::new(Keeper::start(&tenant.name, source, hosts, api_url, self.states.clone(), memo, prefetch)),
         };
         let identity = Identity {
             context: tenant.context.clone(),

@@ -37,7 +37,7 @@ pub async fn run(file: &Path, online: bool) -> Result<ExitCode, CliError> {
     let places = Arc::new(Semaphore::new(AT_ONCE));
     let mut trying = Vec::new();
     for tenant in &config.tenants {
-        let wiring = backplane.tenant(&config, tenant, None, false)?;
+        let wiring = backplane.tenant(&config, tenant, None, None, false)?;
         let (caller, places) = (caller.clone(), places.clone());
         let attempt = async move {
             let _place = places.acquire().await;

@@ -50,6 +50,7 @@ pub(super) fn assemble(
     let outbound = assembly.outbound(&settings.outbound);
     let cache = assembly.cache(&settings.cache);
     let superoffice = assembly.superoffice(&settings.superoffice, hosts);
+    let store = settings.store.optional().map(|path| path.map(|path| assembly.secrets.path(&path)));
     if public && assembly.literals {
         assembly.warn("", "holds secrets and can be read by other users", "chmod 600, or move the secrets to files of their own");
     }
@@ -66,6 +67,7 @@ pub(super) fn assemble(
             cache: cache?,
             renewal: settings.renewal?,
             state: state?,
+            store: store?,
             superoffice: superoffice?,
             log: settings.log?,
             tenants: tenants?,

@@ -129,6 +129,7 @@ const SECTIONS: [&str; 14] = [
     CACHE,
     "state",
     "renewal",
+    "store",
     "log",
 ];
 

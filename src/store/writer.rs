@@ -41,7 +41,7 @@ impl Shared {
 
 impl Writer {
     /// Starts the thread, which has the store from now on. Fails only when the system gives no thread.
-    pub fn start(store: Store) -> io::Result<Writer> {
+    pub fn start(store: Arc<Store>) -> io::Result<Writer> {
         let shared = Arc::new(Shared { queue: Mutex::default(), wake: Condvar::new(), ended: Condvar::new() });
         let (theirs, dispatch) = (shared.clone(), tracing::dispatcher::get_default(Clone::clone));
         thread::Builder::new().name("soproxy-store".to_owned()).spawn(move || {

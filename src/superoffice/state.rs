@@ -98,21 +98,6 @@ pub enum StateError {
     NoApi(String),
 }
 
-/// What is known of a tenant's state, as another process goes on with it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Memo {
-    /// Where requests go, as a URL; whether it is allowed is judged anew.
-    pub base: Option<String>,
-    /// The tenant's endpoint, in the same way.
-    pub endpoint: Option<String>,
-    /// Where requests went before, the latest first.
-    pub previous: Vec<String>,
-    /// What the state endpoint told, JSON.
-    pub document: Option<Vec<u8>>,
-    /// When it told that.
-    pub fetched: Timestamp,
-}
-
 /// Asks for a tenant's state. The endpoint needs no credential.
 pub async fn fetch(caller: &Caller, login: &BaseUrl, context: &ContextId) -> Result<TenantState, StateError> {
     let request = Request::get(login.join(&format!("/api/state/{context}"))).header(ACCEPT, "application/json").body(empty());

@@ -69,9 +69,9 @@ impl TenantLogin {
         TenantLogin { identity, login, keeper, doubts: Mutex::default(), foreign: Mutex::default() }
     }
 
-    /// Its application.
-    pub fn application(&self) -> &Arc<Application> {
-        &self.identity.application
+    /// What makes it.
+    pub fn identity(&self) -> &Identity {
+        &self.identity
     }
 
     /// One exchange, observed; while one secret replaces another as many as it takes. A refused one costs no row.

@@ -53,4 +53,5 @@ mod tls;
 mod trailers;
 mod twice;
 mod upgrade;
+mod warm;
 mod wire;

@@ -96,6 +96,8 @@ pub struct Settings {
     pub cache: Vec<CacheSettings>,
     /// `[state]`
     pub state: StateSettings,
+    /// `[store]`: `path`
+    pub store: Field<PathBuf>,
     /// `[renewal]`
     pub renewal: Option<Renewal>,
     /// `[log]`
@@ -246,6 +248,7 @@ pub fn read_all<'v>(sources: &'v Sources, reader: &mut Reader<'v>) -> Settings {
         upstream,
         cache: lists::cache(sources, reader),
         state: state(reader.section("state")),
+        store: store(reader.section("store")),
         renewal: renewal(reader.section("renewal")),
         log: log(reader.section("log")),
     }
@@ -430,6 +433,12 @@ fn state(mut table: Table<'_, '_>) -> StateSettings {
     };
     table.finish();
     settings
+}
+
+fn store(mut table: Table<'_, '_>) -> Field<PathBuf> {
+    let path = table.read("path", kinds::path);
+    table.finish();
+    path
 }
 
 fn renewal(mut table: Table<'_, '_>) -> Option<Renewal> {
