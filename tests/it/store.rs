@@ -187,8 +187,14 @@ fn a_writing_that_fails_leaves_the_old_record() {
 /// Where the child saves, if this process is the child.
 const CHILD: &str = "SOPROXY_TEST_STORE";
 const TENANTS: [&str; 3] = ["Alpha", "beta", "lock"];
-const LANES: usize = 2;
-const KILLS: usize = 160;
+
+/// Where children are killed, and how many: a kill leaves what the kernel was told, and that is told faster where there is no disk
+/// to wait for.
+fn lanes() -> [(PathBuf, usize); 2] {
+    let memory = PathBuf::from("/dev/shm");
+    let disk = std::env::temp_dir();
+    [(if memory.is_dir() { memory } else { disk.clone() }, 260), (disk, 50)]
+}
 
 #[test]
 fn the_child_saves_as_fast_as_it_can_until_it_is_killed() {
@@ -223,25 +229,28 @@ fn kill_one(dir: &Path, saved: &mut [u64; 3], after: Duration) {
     child.kill().unwrap();
     child.wait().unwrap();
     assert!(first, "the child saved nothing");
-    lines.for_each(|line| drop(take(line)));
+    for line in lines {
+        take(line);
+    }
 }
 
 #[test]
 fn killed_at_any_instant_it_loses_nothing_but_the_last_swap() {
-    let lane = || {
+    let lane = |(above, kills): (PathBuf, usize)| {
         let logs = Logs::capture();
-        let dir = tempfile::tempdir().unwrap();
+        let above = tempfile::tempdir_in(above).unwrap();
+        let dir = &above.path().join("store");
         let mut saved = [0; 3];
         {
-            let store = Store::open(dir.path()).unwrap();
+            let store = Store::open(dir).unwrap();
             TENANTS.iter().for_each(|tenant| store.save(&identity(tenant), &KEY, &record(0)).unwrap());
         }
         let mut interrupted = 0;
-        for _ in 0..KILLS {
-            kill_one(dir.path(), &mut saved, Duration::from_micros(rand::random_range(0..15_000)));
-            interrupted += usize::from(names(dir.path()).len() > 4);
-            let store = Store::open(dir.path()).unwrap();
-            assert_eq!(names(dir.path()), ["alpha.sealed", "beta.sealed", "lock", "lock.sealed"]);
+        for _ in 0..kills {
+            kill_one(dir, &mut saved, Duration::from_micros(rand::random_range(0..15_000)));
+            interrupted += usize::from(names(dir).len() > 4);
+            let store = Store::open(dir).unwrap();
+            assert_eq!(names(dir), ["alpha.sealed", "beta.sealed", "lock", "lock.sealed"]);
             let found = TENANTS.map(|tenant| generation(&store, tenant).expect("the record is there and opens"));
             let ahead: Vec<u64> =
                 found.iter().zip(saved).map(|(found, saved)| found.checked_sub(saved).expect("nothing is lost")).collect();
@@ -252,8 +261,8 @@ fn killed_at_any_instant_it_loses_nothing_but_the_last_swap() {
         interrupted
     };
     let interrupted: usize = std::thread::scope(|scope| {
-        let lanes: Vec<_> = (0..LANES).map(|_| scope.spawn(lane)).collect();
+        let lanes: Vec<_> = lanes().into_iter().map(|given| scope.spawn(move || lane(given))).collect();
         lanes.into_iter().map(|lane| lane.join().unwrap()).sum()
     });
-    assert!(interrupted > LANES * KILLS / 20, "of {} kills only {interrupted} came while a record was written", LANES * KILLS);
+    assert!(interrupted > 15, "only {interrupted} kills came while a record was written");
 }
