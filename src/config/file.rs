@@ -115,7 +115,7 @@ const TENANTS: &str = "tenants";
 const CLIENTS: &str = "clients";
 /// Sections whose tables have names of their own.
 const NAMED: [&str; 2] = [TENANTS, CLIENTS];
-const SECTIONS: [&str; 14] = [
+const SECTIONS: [&str; 15] = [
     "superoffice",
     "application",
     TENANTS,

@@ -167,7 +167,7 @@ async fn a_record_that_cannot_be_used_is_set_aside_and_costs_one_exchange() {
         assert!(home.path("store/cust12345.bad").exists());
     }
     // Another key is another application's.
-    home.write("privatekey.xml", include_str!("../vectors/throwaway-2048.rsakeyvalue.xml"));
+    home.write("privatekey.xml", demo::SECOND_PRIVATE_KEY_XML);
     let program = home.spawn(&["run"]);
     program.logged("does not open it", 1).await;
 }
