@@ -27,7 +27,7 @@
 //! 2  superoffice::http superoffice::login superoffice::state superoffice::tenant ticket::cache server
 //! 2  proxy::governor proxy::cache
 //! 2  store
-//! 1  superoffice::text superoffice::pem superoffice::document superoffice::reply superoffice::soap superoffice::rest
+//! 1  superoffice::text superoffice::pem superoffice::redact superoffice::document superoffice::reply superoffice::soap superoffice::rest
 //! 1  superoffice::signing superoffice::application superoffice::keys superoffice::jwt
 //! 1  proxy::error proxy::headers proxy::body proxy::route proxy::target proxy::policy proxy::clients proxy::cors proxy::links
 //! 1  proxy::address proxy::soap upstream

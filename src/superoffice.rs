@@ -11,6 +11,7 @@ pub mod keys;
 pub mod login;
 pub mod origin;
 mod pem;
+mod redact;
 pub mod reply;
 pub mod rest;
 pub mod serial;

@@ -10,8 +10,9 @@ use zeroize::Zeroizing;
 
 use super::application::{Application, Pair, secret_value};
 use super::jwt::SystemUserClaims;
-use super::login::{Blame, Credentials, Login, Observer};
+use super::login::{Blame, Credentials, Login, Observer, Step};
 use super::origin::BaseUrl;
+use super::redact::redact;
 use super::serial;
 use super::state::keeper::{Keeper, Source};
 use super::state::{self, StateError, TenantState};
@@ -85,7 +86,15 @@ impl TenantLogin {
                 continue;
             }
             let credentials = Credentials { context, system_user_token, client_secret: pair.secret.expose(), signing_key: pair.key };
-            match self.login.exchange(&credentials, observer).await {
+            // What was signed is as good as a secret for some minutes.
+            let signatures = Mutex::new(Vec::new());
+            let watch = |step: Step<'_>| {
+                if let Step::Signed(signed) = &step {
+                    lock(&signatures).push(signed.signature().to_owned());
+                }
+                observer(step);
+            };
+            match self.login.exchange(&credentials, &watch).await {
                 Ok(claims) => {
                     if refused.is_some() && application.accepted(pair) {
                         let (application, place) = (application.choice().unwrap_or_default(), pair.place(application));
@@ -94,13 +103,15 @@ impl TenantLogin {
                     return self.grant(claims, pair);
                 }
                 Err(error) => {
-                    match error.blame() {
-                        Blame::Other => return Err(self.without_secrets(error.into())),
+                    let blame = error.blame();
+                    let failure = self.without_secrets(error.into(), &lock(&signatures));
+                    match blame {
+                        Blame::Other => return Err(failure),
                         Blame::Key => unfit_keys.push(pair.key_at),
                         Blame::Any => {}
                     }
                     // What the one that worked before is refused with tells most.
-                    refused.get_or_insert_with(|| self.without_secrets(error.into()));
+                    refused.get_or_insert(failure);
                 }
             }
         }
@@ -133,16 +144,13 @@ impl TenantLogin {
     }
 
     /// The login service's own words are told to callers and to the log, and may repeat what it was sent.
-    fn without_secrets(&self, failure: ExchangeFailure) -> ExchangeFailure {
+    fn without_secrets(&self, failure: ExchangeFailure, signatures: &[String]) -> ExchangeFailure {
         let Identity { system_user_token, application, .. } = &self.identity;
-        let hide = |text: String| {
-            let secrets = application.secrets().iter().map(|secret| secret.expose()).chain([system_user_token.expose()]);
-            secrets.filter(|secret| !secret.is_empty()).fold(text, |text, secret| {
-                let escaped = secret.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
-                text.replace(secret, "[redacted]").replace(&escaped, "[redacted]")
-            })
+        let hide = |text: &str| {
+            let secrets = application.secrets().iter().map(|secret| secret.expose());
+            redact(text, secrets.chain([system_user_token.expose()]).chain(signatures.iter().map(String::as_str)))
         };
-        ExchangeFailure { wire: hide(failure.wire), log: hide(format!("{} ({})", failure.log, self.login.origin())) }
+        ExchangeFailure { wire: hide(&failure.wire), log: format!("{} ({})", hide(&failure.log), self.login.origin()) }
     }
 }
 
