@@ -35,7 +35,7 @@ fn record(generation: u64) -> Record {
         last_used: Some(now),
         accepted: true,
     };
-    let document = Some(vec![b' '; 20_000]);
+    let document = Some(vec![b' '; 2_000]);
     let state = state::Memo { base: None, endpoint: None, previous: Vec::new(), document, fetched: now };
     Record { serial: Some(demo::SERIAL.into()), ticket: Some(ticket), state: Some(state) }
 }
@@ -190,10 +190,11 @@ const TENANTS: [&str; 3] = ["Alpha", "beta", "lock"];
 
 /// Where children are killed, and how many: a kill leaves what the kernel was told, and that is told faster where there is no disk
 /// to wait for.
-fn lanes() -> [(PathBuf, usize); 2] {
+fn lanes() -> [(PathBuf, usize); 3] {
     let memory = PathBuf::from("/dev/shm");
     let disk = std::env::temp_dir();
-    [(if memory.is_dir() { memory } else { disk.clone() }, 260), (disk, 50)]
+    let memory = if memory.is_dir() { memory } else { disk.clone() };
+    [(memory.clone(), 140), (memory, 140), (disk, 30)]
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Sealed records: what opens, and everything that does not.
 
+use std::slice;
 use std::sync::LazyLock;
 
 use proptest::prelude::*;
@@ -32,7 +33,7 @@ fn sealed(generation: u64) -> Vec<u8> {
 }
 
 fn open_one(bytes: &[u8]) -> Result<Record, Damage> {
-    open(&[ONE.clone()], &mine(), bytes)
+    open(slice::from_ref(&ONE), &mine(), bytes)
 }
 
 #[test]
@@ -67,9 +68,9 @@ fn a_record_of_another_tenant_or_environment_does_not_open() {
         ("Main", "Cust12345", "https://sod.superoffice.com"),
         ("MainCust", "12345", "https://online.superoffice.com"),
     ] {
-        assert_eq!(open(&[ONE.clone()], &identity(tenant, context, login), &sealed).unwrap_err(), Damage::Foreign);
+        assert_eq!(open(slice::from_ref(&ONE), &identity(tenant, context, login), &sealed).unwrap_err(), Damage::Foreign);
     }
-    assert!(open(&[ONE.clone()], &identity("MAIN", "cust12345", "https://ONLINE.superoffice.com/"), &sealed).is_ok());
+    assert!(open(slice::from_ref(&ONE), &identity("MAIN", "cust12345", "https://ONLINE.superoffice.com/"), &sealed).is_ok());
 }
 
 #[test]
