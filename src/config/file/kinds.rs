@@ -2,19 +2,18 @@
 //! means or what is wrong with it. A string is taken for every kind, because the environment knows nothing else.
 
 mod access;
+mod secrets;
 
 use std::net::{Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use figment::value::Value;
-use secrecy::SecretString;
 use tracing_subscriber::EnvFilter;
 
 pub use self::access::{certificate_names, ids, key_hashes, origins, rules};
-use super::reader::nearest;
+pub use self::secrets::secret;
 use super::units;
-use crate::config::secret::SecretRef;
 use crate::proxy::address::Network;
 use crate::proxy::cache::Rule;
 use crate::proxy::soap::TicketFaults;
@@ -316,34 +315,6 @@ pub fn verification_keys(value: &Value) -> Read<Option<PathBuf>> {
             _ => Err(Wrong::new("must have the key `file` and no other", HINT)),
         },
         _ => Err(Wrong::kind(value, "\"jwks\" or a file", HINT)),
-    }
-}
-
-/// A secret, or where it is. No message holds the value.
-pub fn secret(value: &Value) -> Read<SecretRef> {
-    const HINT: &str = "write a string, or exactly one of { file = \"…\" }, { env = \"…\" }, { credential = \"…\" }";
-    let keys = match value {
-        Value::String(_, text) => return Ok(SecretRef::Literal(SecretString::from(text.as_str()))),
-        Value::Dict(_, keys) => keys,
-        _ => return Err(Wrong::kind(value, "a string or a reference", HINT)),
-    };
-    let mut pairs = keys.iter();
-    let (Some((kind, place)), None) = (pairs.next(), pairs.next()) else {
-        let what = if keys.is_empty() { "refers to nothing" } else { "gives more than one place" };
-        return Err(Wrong::new(what, HINT));
-    };
-    let place = match place.as_str().map(str::trim) {
-        Some("") | None => return Err(Wrong::new(format!("`{kind}` must be a string that is not empty"), HINT)),
-        Some(place) => place.to_owned(),
-    };
-    match kind.as_str() {
-        "file" => Ok(SecretRef::File(place.into())),
-        "env" => Ok(SecretRef::Env(place)),
-        "credential" => Ok(SecretRef::Credential(place)),
-        other => {
-            let hint = nearest(other, ["file", "env", "credential"]).map(|near| format!("did you mean `{near}`?"));
-            Err(Wrong::new(format!("unknown key `{other}` in a reference"), hint.unwrap_or_else(|| HINT.to_owned())))
-        }
     }
 }
 
