@@ -38,6 +38,7 @@ mod peer;
 mod policy_learn;
 mod pool;
 mod scale;
+mod secrets;
 mod secure;
 mod smuggling;
 mod soap;
