@@ -10,7 +10,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Signal, WaitOptions, kill_process_group, waitpgid};
 use zeroize::Zeroizing;
 
 use super::MAX_BYTES;
@@ -121,8 +121,17 @@ impl Drop for Running {
     fn drop(&mut self) {
         let Some(child) = &self.0 else { return };
         // Also when the program itself has ended: it keeps the group's number until it is waited for.
-        let _ = kill_process_group(Pid::from_child(child), Signal::KILL);
+        let group = Pid::from_child(child);
+        let _ = kill_process_group(group, Signal::KILL);
         if self.ended_by(Instant::now() + Duration::from_secs(2)).is_some() {
+            // In a container we are the first process: what the program has started is ours now, and nobody else waits for it.
+            for _ in 0..20 {
+                match waitpgid(group, WaitOptions::NOHANG) {
+                    Ok(Some(_)) => {}
+                    Ok(None) => thread::sleep(Duration::from_millis(5)),
+                    Err(_) => break,
+                }
+            }
             return;
         }
         // One that runs as another user cannot be killed: it is waited for where nobody waits for that.
