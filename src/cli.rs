@@ -39,7 +39,8 @@ pub struct Cli {
 enum Command {
     /// Serve
     ///
-    /// SIGTERM drains: accept no more, finish what is in flight, exit 0. SIGHUP reads the configuration anew.
+    /// SIGTERM drains: accept no more, finish what is in flight, exit 0. SIGHUP reads the configuration anew, and so does a secret's
+    /// file that has changed.
     Run,
     /// Serve an embedded SuperOffice Online and the proxy in front of it, without any configuration
     Sandbox(sandbox::Args),
@@ -145,17 +146,22 @@ pub async fn run(cli: Cli) -> Result<ExitCode, CliError> {
 }
 
 /// Serves until a signal says stop. `started` is told the bound proxy.
-async fn serve(config: Config, file: Option<PathBuf>, started: impl FnOnce(&App) -> Result<(), CliError>) -> Result<ExitCode, CliError> {
+async fn serve(
+    mut config: Config,
+    file: Option<PathBuf>,
+    started: impl FnOnce(&App) -> Result<(), CliError>,
+) -> Result<ExitCode, CliError> {
     log::init(&config.log.level, config.log.json).map_err(|error| CliError::Other(format!("log.level: {error}")))?;
     log::panics_by_place();
     let tenants = config.tenants.len();
     let json = config.log.json;
     let access_log = log::wants_access().then(|| log::AccessLog::start(config.listen.threads(), json, std::io::stderr())).transpose()?;
+    let watched = std::mem::take(&mut config.watched);
     let app = App::build(config, Clock::system(), access_log.clone()).await?;
     shutdown::on_signals(app.stop())?;
     if let Some(file) = file {
         let live = app.live();
-        reload::on_hangup(file, move |config| live.apply(config))?;
+        reload::follow(file, watched, move |config| live.apply(config))?;
     }
     let (addresses, admin, push) = (app.addresses(), app.admin_addresses(), app.push_addresses());
     let push = (!push.is_empty()).then_some(push).map(tracing::field::debug);

@@ -19,6 +19,7 @@ use std::time::Duration;
 use secrecy::SecretString;
 
 use self::secret::Secrets;
+use crate::look::Look;
 use crate::proxy::address::Network;
 use crate::proxy::cache::Rules;
 use crate::proxy::clients::{Description, Terms};
@@ -66,6 +67,9 @@ pub struct Config {
     pub tenants: Vec<Tenant>,
     /// Things that work but should be known: RSA-1024 keys, a secrets file that others can read …
     pub warnings: Vec<Problem>,
+    /// The files that secrets were read from, each as it looked just before. Those of a listener's TLS are not here: it follows
+    /// them itself.
+    pub watched: Vec<(PathBuf, Look)>,
 }
 
 /// The proxy's own listeners and what it takes from callers.
@@ -310,8 +314,8 @@ impl fmt::Display for Problems {
 impl std::error::Error for Problems {}
 
 impl Config {
-    /// Reads `file` and this process's environment. A file that is not there is a problem, unless the environment has
-    /// settings of its own.
+    /// Reads `file` and this process's environment, and runs the commands that print secrets. A file that is not there is a
+    /// problem, unless the environment has settings of its own.
     pub fn load(file: &Path) -> Result<Config, Problems> {
         let env = environment();
         let label = file.display().to_string();
@@ -321,12 +325,12 @@ impl Config {
         match std::fs::read(file).map(String::from_utf8) {
             Ok(Ok(text)) => {
                 // Only a file that was really read can give its secrets away.
-                Config::read(&text, file, label, &env, secret::readable_by_others(file))
+                Config::read(&text, file, label, &env, Reader { public: secret::readable_by_others(file), runs: true })
             }
             Ok(Err(_)) => problem("is not UTF-8 text".to_owned(), "save the file as UTF-8"),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 if file::any_variable(&env) {
-                    return Config::read("", file, format!("{label} (not found)"), &env, false);
+                    return Config::read("", file, format!("{label} (not found)"), &env, Reader { public: false, runs: true });
                 }
                 problem(
                     "there is no such file".to_owned(),
@@ -352,18 +356,28 @@ impl Config {
     }
 
     /// The same from a text and a given environment; `file` only names the text and says against which directory its
-    /// paths are resolved. Reads the files that settings refer to, and nothing else of the process.
+    /// paths are resolved. Reads the files that settings refer to, and nothing else of the process; no command is run, whoever
+    /// wrote the text.
     pub fn parse(text: &str, file: &Path, env: impl IntoIterator<Item = (String, String)>) -> Result<Config, Problems> {
-        Config::read(text, file, file.display().to_string(), &env.into_iter().collect(), false)
+        Config::read(text, file, file.display().to_string(), &env.into_iter().collect(), Reader::default())
     }
 
-    fn read(text: &str, file: &Path, label: String, env: &BTreeMap<String, String>, public: bool) -> Result<Config, Problems> {
+    fn read(text: &str, file: &Path, label: String, env: &BTreeMap<String, String>, by: Reader) -> Result<Config, Problems> {
         let (settings, sources, problems) = file::read(text, label, env).map_err(|problem| Problems(vec![problem]))?;
         let dir = file.parent().unwrap_or(Path::new(""));
-        let mut config = assemble::assemble(settings, &sources, Secrets::new(dir, env), file, problems, public)?;
+        let mut config = assemble::assemble(settings, &sources, Secrets::new(dir, env).running(by.runs), file, problems, by.public)?;
         config.warnings.extend(env.keys().filter_map(|name| near_miss(name)));
         Ok(config)
     }
+}
+
+/// How a configuration is read.
+#[derive(Clone, Copy, Default)]
+struct Reader {
+    /// Others can read the file itself.
+    public: bool,
+    /// Commands are run.
+    runs: bool,
 }
 
 /// A variable that would be a setting if it were written with two underscores. Only known keys are looked for: Kubernetes

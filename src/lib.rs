@@ -31,18 +31,18 @@
 //! 1  superoffice::signing superoffice::application superoffice::keys superoffice::jwt
 //! 1  proxy::error proxy::headers proxy::body proxy::route proxy::target proxy::policy proxy::clients proxy::cors proxy::links
 //! 1  proxy::address proxy::soap upstream
-//! 0  alarm shard body clock shutdown peer superoffice superoffice::origin superoffice::serial ticket log metrics
+//! 0  alarm shard body clock look shutdown peer superoffice superoffice::origin superoffice::serial ticket log metrics
 //! ```
 //!
 //! `config` stands above the plan's level 0 because it parses what it reads: keys, certificates, origins and the renewal
 //! policy are of their rooms' own types when [`config::Config::load`] returns, so that a key file that cannot be used is
 //! reported together with everything else that is wrong. `upstream` is one lower than the plan's, because the login service
-//! is called through it. [`clock`], [`body`], [`alarm`] and [`shard`] are rooms the plan did not name.
+//! is called through it. [`clock`], [`body`], [`alarm`], [`shard`] and [`look`] are rooms the plan did not name.
 //!
 //! # Invariants
 //!
 //! - No module below `app` (but for `cli`'s commands above it) sees the whole `Config`; constructors take what they need.
-//! - Levels 0 and 1 hold no socket, file or clock, but for `upstream` (the socket), `clock` and `shutdown` themselves.
+//! - Levels 0 and 1 hold no socket, file or clock, but for `upstream` (the socket), `clock`, `shutdown` and `look` themselves.
 //! - `ticket::cache` does not know how a ticket is made; `superoffice::login` does not know that anyone caches.
 //! - A connection stays on its worker, and so does everything its requests use: pool, counters, log lines ([`shard`]). No
 //!   request waits for another core, and none has a timer of its own ([`alarm`]).
@@ -97,6 +97,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod log;
+pub mod look;
 pub mod metrics;
 pub mod peer;
 pub mod proxy;

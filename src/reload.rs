@@ -1,12 +1,26 @@
-//! SIGHUP → read the configuration anew → apply it. A configuration that cannot be read changes nothing, and says why.
+//! SIGHUP, or a secret's file that has changed → read the configuration anew → apply it. A configuration that cannot be read
+//! changes nothing, and says why.
 
+mod watch;
+
+use std::fmt::Display;
 use std::io;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 
+use self::watch::Watch;
 use crate::config::Config;
+use crate::look::Look;
+
+/// How often files are looked at.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// After how many looks a configuration that could not be used is tried again, first and at the longest. What it lacks need not
+/// be in a file that is looked at: a command may have failed.
+const AGAIN: (u32, u32) = (10, 300);
 
 /// For a process without a file to read: SIGHUP must not end it.
 pub fn ignore_hangup() -> io::Result<()> {
@@ -19,25 +33,102 @@ pub fn ignore_hangup() -> io::Result<()> {
     Ok(())
 }
 
-/// Listens for SIGHUP from now on, and hands each good configuration to `apply`.
-pub fn on_hangup<E: std::fmt::Display>(file: PathBuf, apply: impl Fn(Config) -> Result<(), E> + Send + Sync + 'static) -> io::Result<()> {
+/// From now on listens for SIGHUP and looks at the files in `watched`, which are those of the configuration in use; hands each good
+/// configuration to `apply`, one after the other.
+pub fn follow<E: Display>(
+    file: PathBuf,
+    watched: Vec<(PathBuf, Look)>,
+    apply: impl Fn(Config) -> Result<(), E> + Send + 'static,
+) -> io::Result<()> {
     let mut hangup = signal(SignalKind::hangup())?;
-    let again = Arc::new(move || match Config::load(&file) {
-        Ok(config) => {
-            if let Err(error) = apply(config) {
-                tracing::error!("the configuration stays as it was: {error}");
-            }
-        }
-        Err(problems) => tracing::error!("the configuration stays as it was:\n{problems}"),
-    });
+    let reloader = Arc::new(Mutex::new(Reloader { file, apply, watch: Watch::new(watched), again: None, said: String::new() }));
     tokio::spawn(async move {
-        while hangup.recv().await.is_some() {
-            let again = again.clone();
+        loop {
+            let asked = tokio::select! {
+                biased;
+                asked = hangup.recv() => if asked.is_some() { true } else { return },
+                () = tokio::time::sleep(LOOK) => false,
+            };
+            let reloader = reloader.clone();
             // Reads files, and may take a while with thousands of tenants: no request shall wait for that.
-            if let Err(error) = tokio::task::spawn_blocking(move || again()).await {
+            let done = tokio::task::spawn_blocking(move || {
+                let mut reloader = reloader.lock().unwrap_or_else(PoisonError::into_inner);
+                if asked { reloader.asked() } else { reloader.look() }
+            });
+            if let Err(error) = done.await {
                 tracing::error!("the configuration stays as it was: {error}");
             }
         }
     });
     Ok(())
 }
+
+/// What a reload needs to know, and what came of the last.
+struct Reloader<F> {
+    file: PathBuf,
+    apply: F,
+    watch: Watch,
+    /// The next attempt after one that failed although nobody asked for it: in so many looks, and how many they were.
+    again: Option<(u32, u32)>,
+    /// Why the last attempt failed.
+    said: String,
+}
+
+impl<E: Display, F: Fn(Config) -> Result<(), E>> Reloader<F> {
+    /// SIGHUP. Whoever sends it is there to see what is wrong: a failure is not tried again by itself.
+    fn asked(&mut self) {
+        if let Err(why) = self.load() {
+            tracing::error!("the configuration stays as it was: {why}");
+            self.said = why;
+        }
+    }
+
+    /// One look at the files.
+    fn look(&mut self) {
+        let changed = self.watch.look();
+        let pause = match (&changed, self.again) {
+            (None, None) => return,
+            (None, Some((left @ 2.., pause))) => {
+                self.again = Some((left - 1, pause));
+                return;
+            }
+            (None, Some((_, pause))) => (pause * 2).min(AGAIN.1),
+            (Some(_), _) => AGAIN.0,
+        };
+        if let Some(file) = &changed {
+            tracing::info!(file = %file.display(), "a secret's file has changed: the configuration is read anew");
+        }
+        if let Err(why) = self.load() {
+            // Nothing happened since the last attempt: the same words would only fill the log.
+            if changed.is_some() || why != self.said {
+                tracing::error!("the configuration stays as it was, and is tried again: {why}");
+            }
+            self.said = why;
+            self.again = Some((pause, pause));
+        }
+    }
+
+    fn load(&mut self) -> Result<(), String> {
+        // Before anything is read: what changes meanwhile is seen as a change.
+        let looks = self.watch.looks();
+        let applied = Config::load(&self.file).map_err(|problems| format!("\n{problems}")).and_then(|mut config| {
+            let watched = std::mem::take(&mut config.watched);
+            (self.apply)(config).map(|()| watched).map_err(|error| error.to_string())
+        });
+        match applied {
+            Ok(watched) => {
+                self.watch = Watch::new(watched);
+                self.again = None;
+                self.said.clear();
+                Ok(())
+            }
+            Err(why) => {
+                self.watch.tried(looks);
+                Err(why)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

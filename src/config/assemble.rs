@@ -54,7 +54,7 @@ pub(super) fn assemble(
     if public && assembly.literals {
         assembly.warn("", "holds secrets and can be read by other users", "chmod 600, or move the secrets to files of their own");
     }
-    let Assembly { problems, warnings, .. } = assembly;
+    let Assembly { problems, warnings, secrets, .. } = assembly;
     let config = || {
         Some(Config {
             file: file.to_owned(),
@@ -72,6 +72,7 @@ pub(super) fn assemble(
             log: settings.log?,
             tenants: tenants?,
             warnings,
+            watched: secrets.into_read(),
         })
     };
     if !problems.is_empty() {

@@ -1,20 +1,30 @@
-//! Secret references: a literal, `{ file = … }`, `{ env = … }`, `{ credential = … }`; how each is read, and what is wrong
-//! when it cannot be. What a secret is for is not known here, and no message holds a secret's value.
+//! Secret references: a literal, `{ file = … }`, `{ env = … }`, `{ credential = … }`, `{ command = … }`; how each is read, and
+//! what is wrong when it cannot be. What a secret is for is not known here, and no message holds a secret's value.
 
+mod command;
+mod error;
+
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 use zeroize::Zeroizing;
+
+pub use self::command::{Failure, TIMEOUT};
+pub use self::error::SecretError;
+use crate::look::Look;
 
 /// More than any key or token has; a reference to a device or to the wrong file ends here.
 const MAX_BYTES: u64 = 1024 * 1024;
 
 /// Where a secret is, as the configuration names it.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub enum SecretRef {
     /// The value itself stands in the configuration.
     Literal(SecretString),
@@ -24,6 +34,28 @@ pub enum SecretRef {
     Env(String),
     /// `{ credential = "NAME" }`: a file in systemd's `$CREDENTIALS_DIRECTORY`.
     Credential(String),
+    /// `{ command = ["…", …] }`: what a program prints.
+    Command {
+        /// The program, and its arguments.
+        command: Vec<String>,
+        /// How long it may take.
+        timeout: Duration,
+    },
+}
+
+impl fmt::Debug for SecretRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            SecretRef::Literal(text) => f.debug_tuple("Literal").field(text).finish(),
+            SecretRef::File(path) => f.debug_tuple("File").field(path).finish(),
+            SecretRef::Env(name) => f.debug_tuple("Env").field(name).finish(),
+            SecretRef::Credential(name) => f.debug_tuple("Credential").field(name).finish(),
+            // Its arguments may be secrets.
+            SecretRef::Command { command, timeout } => {
+                f.debug_struct("Command").field("program", &program(command)).field("timeout", timeout).finish_non_exhaustive()
+            }
+        }
+    }
 }
 
 impl PartialEq for SecretRef {
@@ -32,6 +64,7 @@ impl PartialEq for SecretRef {
             (SecretRef::Literal(a), SecretRef::Literal(b)) => a.expose_secret() == b.expose_secret(),
             (SecretRef::File(a), SecretRef::File(b)) => a == b,
             (SecretRef::Env(a), SecretRef::Env(b)) | (SecretRef::Credential(a), SecretRef::Credential(b)) => a == b,
+            (SecretRef::Command { command: a, timeout: x }, SecretRef::Command { command: b, timeout: y }) => a == b && x == y,
             _ => false,
         }
     }
@@ -39,17 +72,43 @@ impl PartialEq for SecretRef {
 
 impl Eq for SecretRef {}
 
-/// Reads references: relative paths against one directory, variables from one environment.
-#[derive(Clone, Copy)]
+/// How a message names a command's program: a first word that holds a blank is probably a whole line, with its arguments.
+fn program(command: &[String]) -> String {
+    let name = command.first().map_or("", |name| name.trim());
+    match name.split_once(char::is_whitespace) {
+        Some((name, _)) => format!("{}…", name.escape_debug()),
+        None => name.escape_debug().to_string(),
+    }
+}
+
+/// A command with its time limit, and what came of it.
+type Outputs = BTreeMap<(Vec<String>, Duration), Result<Zeroizing<Vec<u8>>, SecretError>>;
+
+/// Reads references: relative paths against one directory, variables from one environment. Lives for one reading of a
+/// configuration: each command is run once, however many refer to it.
 pub struct Secrets<'a> {
     dir: &'a Path,
     env: &'a BTreeMap<String, String>,
+    runs: bool,
+    outputs: RefCell<Outputs>,
+    /// The files that were read, as they looked then.
+    read: RefCell<BTreeMap<PathBuf, Look>>,
 }
 
 impl<'a> Secrets<'a> {
-    /// `dir` is the configuration file's directory.
+    /// `dir` is the configuration file's directory. Runs no command.
     pub fn new(dir: &'a Path, env: &'a BTreeMap<String, String>) -> Secrets<'a> {
-        Secrets { dir, env }
+        Secrets { dir, env, runs: false, outputs: RefCell::default(), read: RefCell::default() }
+    }
+
+    /// Runs commands, if it may.
+    pub fn running(self, runs: bool) -> Secrets<'a> {
+        Secrets { runs, ..self }
+    }
+
+    /// The files of secrets that were read, each as it looked just before.
+    pub fn into_read(self) -> Vec<(PathBuf, Look)> {
+        self.read.into_inner().into_iter().collect()
     }
 
     /// The secret as one line of text: without BOM and without white space around it, except that a literal is taken as
@@ -67,6 +126,12 @@ impl<'a> Secrets<'a> {
 
     /// The secret's bytes as they are, for a key that may be binary or UTF-16. Never only white space.
     pub fn bytes(&self, reference: &SecretRef) -> Result<Zeroizing<Vec<u8>>, SecretError> {
+        self.note(reference);
+        self.bytes_followed_elsewhere(reference)
+    }
+
+    /// The same for a secret whose file somebody else reads again when it changes.
+    pub fn bytes_followed_elsewhere(&self, reference: &SecretRef) -> Result<Zeroizing<Vec<u8>>, SecretError> {
         let bytes = match reference {
             SecretRef::Literal(text) => Zeroizing::new(text.expose_secret().as_bytes().to_vec()),
             SecretRef::Env(name) => {
@@ -75,9 +140,45 @@ impl<'a> Secrets<'a> {
             }
             SecretRef::File(path) => self.file(path)?,
             SecretRef::Credential(name) => read(&self.credential(name)?)?,
+            SecretRef::Command { command, timeout } => self.output(command, *timeout)?,
         };
         let blank = decode(&bytes).is_some_and(|text| text.trim().is_empty());
-        if blank { Err(SecretError::Empty(self.place(reference))) } else { Ok(bytes) }
+        match reference {
+            _ if !blank => Ok(bytes),
+            SecretRef::Command { command, .. } => Err(SecretError::Command { program: program(command), failure: Failure::Silent }),
+            _ => Err(SecretError::Empty(self.place(reference))),
+        }
+    }
+
+    /// Before it is read: what changes meanwhile is seen as a change. The first look counts, for the same reason.
+    fn note(&self, reference: &SecretRef) {
+        if let Some(path) = self.file_of(reference) {
+            self.follow(path);
+        }
+    }
+
+    /// A file that belongs to a secret, and is read again together with it.
+    pub fn follow(&self, path: PathBuf) {
+        let mut read = self.read.borrow_mut();
+        if !read.contains_key(&path)
+            && let Some(look) = Look::at(&path)
+        {
+            read.insert(path, look);
+        }
+    }
+
+    fn output(&self, command: &[String], timeout: Duration) -> Result<Zeroizing<Vec<u8>>, SecretError> {
+        let failed = |failure| SecretError::Command { program: program(command), failure };
+        let Some((name, arguments)) = command.split_first().filter(|_| self.runs) else { return Err(failed(Failure::NotRun)) };
+        let key = (command.to_vec(), timeout);
+        if let Some(output) = self.outputs.borrow().get(&key) {
+            return output.clone();
+        }
+        // As for execvp: a name without a slash is looked for in PATH.
+        let path = if name.contains('/') { self.dir.join(name) } else { PathBuf::from(name) };
+        let output = command::run(&path, arguments, timeout).map_err(failed);
+        self.outputs.borrow_mut().insert(key, output.clone());
+        output
     }
 
     /// The bytes of a file that is no secret, under the same rules.
@@ -100,7 +201,7 @@ impl<'a> Secrets<'a> {
         match reference {
             SecretRef::File(path) => Some(self.path(path)),
             SecretRef::Credential(name) => self.credential(name).ok(),
-            SecretRef::Literal(_) | SecretRef::Env(_) => None,
+            SecretRef::Literal(_) | SecretRef::Env(_) | SecretRef::Command { .. } => None,
         }
     }
 
@@ -134,28 +235,35 @@ impl<'a> Secrets<'a> {
             SecretRef::File(path) => self.dir.join(path).display().to_string(),
             SecretRef::Env(name) => format!("the environment variable {name}"),
             SecretRef::Credential(name) => format!("the credential {name}"),
+            SecretRef::Command { command, .. } => format!("the output of {}", program(command)),
         }
     }
 }
 
-/// Whether group or others may read the file (Unix permission bits; elsewhere not judged).
+/// Whether group or others may read the file, by its permission bits; of a link, what it leads to counts.
 pub fn readable_by_others(path: &Path) -> bool {
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        std::fs::metadata(path).is_ok_and(|meta| meta.permissions().mode() & 0o044 != 0)
+    std::fs::metadata(path).is_ok_and(|meta| meta.permissions().mode() & 0o044 != 0)
+}
+
+/// How a file is kept from others where it is: what Docker and Kubernetes mount has the mode that they are told.
+pub fn how_to_close(path: &Path) -> &'static str {
+    let dir = path.parent().unwrap_or(Path::new(""));
+    if dir.join("..data").symlink_metadata().is_ok() {
+        return "set defaultMode: 0400 on the Pod's volume; where fsGroup is set Kubernetes lets the group read, and only that";
     }
-    #[cfg(not(unix))]
-    {
-        let _ = path;
-        false
+    if ["/run/secrets", "/var/run/secrets"].iter().any(|mount| path.starts_with(mount)) {
+        return "set mode: 0400 and uid, that of the user that runs soproxy, where the service gets the secret; for a file of Compose, chmod 600 there";
     }
+    "chmod 600, owned by the user that runs soproxy"
 }
 
 fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, SecretError> {
     let fail = |error: io::Error| SecretError::File { path: path.to_owned(), kind: error.kind(), error: error.to_string() };
-    let mut bytes = Zeroizing::new(Vec::new());
-    File::open(path).and_then(|file| file.take(MAX_BYTES + 1).read_to_end(&mut bytes)).map_err(fail)?;
+    let file = File::open(path).map_err(fail)?;
+    // Room for all of it, and a little for finding its end: a vector that grows leaves copies behind.
+    let size = file.metadata().map_or(0, |found| found.len()).min(MAX_BYTES);
+    let mut bytes = Zeroizing::new(Vec::with_capacity(size as usize + 64));
+    file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(fail)?;
     match bytes.len() as u64 {
         0 => Err(SecretError::Empty(path.display().to_string())),
         length if length > MAX_BYTES => Err(SecretError::TooLarge(path.to_owned())),
@@ -177,161 +285,5 @@ fn decode(bytes: &[u8]) -> Option<Zeroizing<String>> {
     }
 }
 
-/// Why a secret cannot be read. Names the path or the variable, never the value.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum SecretError {
-    /// The file cannot be opened or read.
-    File {
-        /// The whole path.
-        path: PathBuf,
-        /// What kind of failure, for the hint.
-        kind: io::ErrorKind,
-        /// The system's words.
-        error: String,
-    },
-    /// Larger than a secret can be.
-    TooLarge(PathBuf),
-    /// Nothing in it but white space.
-    Empty(String),
-    /// The variable is not set, or is no UTF-8.
-    Unset(String),
-    /// `$CREDENTIALS_DIRECTORY` is not set.
-    NoCredentials(String),
-    /// A credential's name with a path in it.
-    CredentialName(String),
-    /// Neither UTF-8 nor UTF-16 with BOM.
-    NotText(String),
-    /// A line break, a tab or the like between the first and the last visible character.
-    ControlCharacter(String),
-}
-
-impl SecretError {
-    /// What to do about it.
-    pub fn hint(&self) -> String {
-        match self {
-            SecretError::File { kind: io::ErrorKind::NotFound, .. } => {
-                "create the file, or correct the path; paths are relative to the configuration file".to_owned()
-            }
-            SecretError::File { kind: io::ErrorKind::PermissionDenied, .. } => "let the user that runs soproxy read the file".to_owned(),
-            SecretError::File { .. } => "name a readable file".to_owned(),
-            SecretError::TooLarge(_) => "is this the right file?".to_owned(),
-            SecretError::Empty(_) => "put the value there, without quotes".to_owned(),
-            SecretError::Unset(name) => format!("set {name} in the environment soproxy is started from"),
-            SecretError::NoCredentials(name) => {
-                format!("start soproxy as a systemd service with LoadCredential={name}:/path/of/the/secret, or use {{ file = \"…\" }}")
-            }
-            SecretError::CredentialName(_) => "write the name given in LoadCredential=, without a path".to_owned(),
-            SecretError::NotText(_) => "save it as UTF-8".to_owned(),
-            SecretError::ControlCharacter(_) => "the secret must be one line, with nothing before or after it".to_owned(),
-        }
-    }
-}
-
-impl fmt::Display for SecretError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            SecretError::File { path, kind: io::ErrorKind::NotFound, .. } => write!(f, "{} does not exist", path.display()),
-            SecretError::File { path, error, .. } => write!(f, "{} cannot be read: {error}", path.display()),
-            SecretError::TooLarge(path) => write!(f, "{} is larger than 1 MiB", path.display()),
-            SecretError::Empty(place) => write!(f, "{place} is empty"),
-            SecretError::Unset(name) => write!(f, "the environment variable {name} is not set (or is no UTF-8 text)"),
-            SecretError::NoCredentials(name) => {
-                write!(f, "there is no credential {name}: the environment variable CREDENTIALS_DIRECTORY is not set")
-            }
-            SecretError::CredentialName(name) => write!(f, "{name:?} is no name of a systemd credential"),
-            SecretError::NotText(place) => write!(f, "{place} is not UTF-8 text"),
-            SecretError::ControlCharacter(place) => write!(f, "{place} has a line break or another control character inside"),
-        }
-    }
-}
-
-impl std::error::Error for SecretError {}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn env(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
-        pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
-    }
-
-    fn file(bytes: &[u8]) -> (tempfile::TempDir, SecretRef) {
-        let dir = tempfile::tempdir().unwrap();
-        std::fs::write(dir.path().join("s"), bytes).unwrap();
-        (dir, SecretRef::File("s".into()))
-    }
-
-    #[test]
-    fn a_file_is_trimmed_and_its_byte_order_mark_goes() {
-        let none = env(&[]);
-        for bytes in
-            [&b"value"[..], b"  value \r\n", b"\xef\xbb\xbfvalue\n", b"\xff\xfev\0a\0l\0u\0e\0\r\0\n\0", b"\xfe\xff\0v\0a\0l\0u\0e"]
-        {
-            let (dir, reference) = file(bytes);
-            let text = Secrets::new(dir.path(), &none).text(&reference).unwrap();
-            assert_eq!(text.expose_secret(), "value", "{bytes:?}");
-        }
-    }
-
-    #[test]
-    fn the_bytes_of_a_key_stay_as_they_are() {
-        let (dir, reference) = file(b"\xff\xfe\0\xd8 binary \n");
-        assert_eq!(&**Secrets::new(dir.path(), &env(&[])).bytes(&reference).unwrap(), b"\xff\xfe\0\xd8 binary \n");
-    }
-
-    #[test]
-    fn variables_and_credentials() {
-        let dir = tempfile::tempdir().unwrap();
-        std::fs::write(dir.path().join("app"), "from systemd\n").unwrap();
-        let env = env(&[("A", " from env\n"), ("CREDENTIALS_DIRECTORY", dir.path().to_str().unwrap())]);
-        let secrets = Secrets::new(Path::new("/nowhere"), &env);
-        assert_eq!(secrets.text(&SecretRef::Env("A".into())).unwrap().expose_secret(), "from env");
-        assert_eq!(secrets.text(&SecretRef::Credential("app".into())).unwrap().expose_secret(), "from systemd");
-        assert_eq!(secrets.text(&SecretRef::Credential("../app".into())).unwrap_err(), SecretError::CredentialName("../app".into()));
-    }
-
-    #[test]
-    fn what_cannot_be_read_is_named() {
-        let dir = tempfile::tempdir().unwrap();
-        std::fs::write(dir.path().join("blank"), " \n\n").unwrap();
-        std::fs::write(dir.path().join("latin1"), b"caf\xe9").unwrap();
-        let env = env(&[("TWO", "hush\nhush"), ("BLANK", "")]);
-        let secrets = Secrets::new(dir.path(), &env);
-        let cases = [
-            (SecretRef::File("gone".into()), "gone does not exist"),
-            (SecretRef::File("blank".into()), "blank is empty"),
-            (SecretRef::File("latin1".into()), "latin1 is not UTF-8 text"),
-            (SecretRef::File(".".into()), "cannot be read"),
-            (SecretRef::Env("NONE".into()), "variable NONE is not set"),
-            (SecretRef::Env("BLANK".into()), "variable BLANK is empty"),
-            (SecretRef::Env("TWO".into()), "variable TWO has a line break"),
-            (SecretRef::Credential("app".into()), "no credential app"),
-            (SecretRef::Literal("hush\n".into()), "the value has a line break"),
-            (SecretRef::Literal(" ".into()), "the value is empty"),
-        ];
-        for (reference, expected) in cases {
-            let error = secrets.text(&reference).unwrap_err();
-            assert!(error.to_string().contains(expected), "{error}");
-            assert!(!error.to_string().contains("hush"), "{error}");
-            assert!(!error.hint().is_empty());
-        }
-    }
-
-    #[cfg(unix)]
-    #[test]
-    fn a_file_that_others_can_read_is_noticed() {
-        use std::os::unix::fs::PermissionsExt;
-        let (dir, reference) = file(b"value");
-        let env = env(&[]);
-        let secrets = Secrets::new(dir.path(), &env);
-        for (mode, exposed) in [(0o600, false), (0o400, false), (0o640, true), (0o644, true), (0o604, true)] {
-            std::fs::set_permissions(dir.path().join("s"), std::fs::Permissions::from_mode(mode)).unwrap();
-            assert_eq!(secrets.exposed(&reference).is_some(), exposed, "{mode:o}");
-        }
-    }
-
-    #[test]
-    fn a_reference_does_not_show_its_value() {
-        assert!(!format!("{:?}", SecretRef::Literal("hush".into())).contains("hush"));
-    }
-}
+mod tests;

@@ -1,6 +1,7 @@
 //! What a user sees: for each bad input the key, what is wrong, and what to do; for good input the values.
 
 mod access;
+mod commands;
 mod doors;
 mod example;
 mod good;

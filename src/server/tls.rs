@@ -2,9 +2,8 @@
 //! change. What cannot be used never replaces what is in use.
 
 use std::fmt;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, Read};
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -19,6 +18,7 @@ use rustls::{InconsistentKeys, RootCertStore, ServerConfig};
 use x509_cert::der::Decode;
 use zeroize::Zeroizing;
 
+use crate::look::Look;
 use crate::shutdown::Stop;
 
 /// How often the files are looked at.
@@ -138,28 +138,7 @@ impl Files {
     }
 
     fn look(&self) -> Vec<Option<Look>> {
-        // Follows links: certbot and Kubernetes put a new one in the place of the old.
-        self.watched().map(|path| fs::metadata(path).ok().map(|found| Look::of(&found))).collect()
-    }
-}
-
-/// What tells one content of a file from another without reading it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Look {
-    file: (u64, u64),
-    size: u64,
-    modified: (i64, i64),
-    changed: (i64, i64),
-}
-
-impl Look {
-    fn of(found: &fs::Metadata) -> Look {
-        Look {
-            file: (found.dev(), found.ino()),
-            size: found.size(),
-            modified: (found.mtime(), found.mtime_nsec()),
-            changed: (found.ctime(), found.ctime_nsec()),
-        }
+        self.watched().map(Look::at).collect()
     }
 }
 

@@ -39,6 +39,7 @@ mod policy_learn;
 mod pool;
 mod rotation;
 mod scale;
+mod secrets;
 mod secure;
 mod smuggling;
 mod soap;

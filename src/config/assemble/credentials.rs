@@ -6,7 +6,7 @@ use secrecy::SecretString;
 
 use super::Assembly;
 use crate::config::file::{Credentials, Field};
-use crate::config::secret::SecretRef;
+use crate::config::secret::{SecretRef, how_to_close};
 use crate::superoffice::signing::SigningKey;
 
 impl Assembly<'_> {
@@ -64,6 +64,7 @@ impl Assembly<'_> {
             "private_key is the application's own key, as <RSAKeyValue> XML or PEM; private_key_passphrase opens it if it is encrypted";
         let place = match reference {
             SecretRef::File(path) => format!("{}: ", path.display()),
+            SecretRef::Command { .. } => "what the program printed: ".to_owned(),
             _ => String::new(),
         };
         let parsed = SigningKey::parse(&bytes, passphrase.as_ref());
@@ -89,7 +90,7 @@ impl Assembly<'_> {
         if let Some(path) = self.secrets.exposed(reference)
             && self.exposed.insert(path.clone())
         {
-            self.warn(key, format!("{} can be read by other users", path.display()), "chmod 600, owned by the user that runs soproxy");
+            self.warn(key, format!("{} can be read by other users", path.display()), how_to_close(&path));
         }
     }
 }

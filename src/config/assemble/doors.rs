@@ -67,7 +67,8 @@ impl Assembly<'_> {
     fn tls_key(&mut self, key: &str, reference: &SecretRef) -> Option<Key> {
         self.look_at(key, reference);
         // Read here as well: what is wrong with a reference is said in the words of all others.
-        let bytes = self.secrets.bytes(reference).map_err(|error| self.problem(key, error.to_string(), error.hint())).ok()?;
+        let bytes = self.secrets.bytes_followed_elsewhere(reference);
+        let bytes = bytes.map_err(|error| self.problem(key, error.to_string(), error.hint())).ok()?;
         Some(self.secrets.file_of(reference).map_or(Key::Held(bytes), Key::File))
     }
 

@@ -145,6 +145,8 @@ impl Assembly<'_> {
     fn read_identity(&mut self, path: &Path, reference: &SecretRef) -> Option<Identity> {
         const CERTIFICATE: &str = "upstream.client_certificate";
         const KEY: &str = "upstream.client_key";
+        // It is renewed together with its key.
+        self.secrets.follow(self.secrets.path(path));
         let chain = self.secrets.file(path).map_err(|error| self.problem(CERTIFICATE, error.to_string(), error.hint())).ok();
         self.look_at(KEY, reference);
         let key = self.secrets.bytes(reference).map_err(|error| self.problem(KEY, error.to_string(), error.hint())).ok();

@@ -23,7 +23,7 @@ pub struct Variable {
 }
 
 impl Variable {
-    /// The setting it replaces: without the `file`, `env` or `credential` of a reference.
+    /// The setting it replaces: without the `file`, `env`, `credential` or `command` of a reference.
     pub fn setting(&self) -> &[String] {
         let depth = if NAMED.contains(&self.path[0].as_str()) { 3 } else { 2 };
         &self.path[..depth.min(self.path.len())]
@@ -41,7 +41,12 @@ impl Provider for Variable {
     }
 
     fn data(&self) -> Result<Map<Profile, Dict>, figment::Error> {
-        let leaf = Value::from(self.value.as_str());
+        let leaf = if self.path.last().is_some_and(|key| key == "command") {
+            // Of a reference, where a string would be taken for a whole command line.
+            Value::from(self.value.split(',').map(str::trim).filter(|word| !word.is_empty()).collect::<Vec<_>>())
+        } else {
+            Value::from(self.value.as_str())
+        };
         let value = self.path[1..].iter().rev().fold(leaf, |value, key| Value::from(Dict::from([(key.clone(), value)])));
         Ok(Map::from([(Profile::Default, Dict::from([(self.path[0].clone(), value)]))]))
     }

@@ -2,19 +2,18 @@
 //! means or what is wrong with it. A string is taken for every kind, because the environment knows nothing else.
 
 mod access;
+mod secrets;
 
 use std::net::{Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use figment::value::Value;
-use secrecy::SecretString;
 use tracing_subscriber::EnvFilter;
 
 pub use self::access::{certificate_names, ids, key_hashes, origins, rules};
-use super::reader::nearest;
+pub use self::secrets::{secret, secrets};
 use super::units;
-use crate::config::secret::SecretRef;
 use crate::proxy::address::Network;
 use crate::proxy::cache::Rule;
 use crate::proxy::soap::TicketFaults;
@@ -330,48 +329,6 @@ pub fn verification_keys(value: &Value) -> Read<Option<PathBuf>> {
             _ => Err(Wrong::new("must have the key `file` and no other", HINT)),
         },
         _ => Err(Wrong::kind(value, "\"jwks\" or a file", HINT)),
-    }
-}
-
-/// A secret, or where it is. No message holds the value.
-pub fn secret(value: &Value) -> Read<SecretRef> {
-    const HINT: &str = "write a string, or exactly one of { file = \"…\" }, { env = \"…\" }, { credential = \"…\" }";
-    let keys = match value {
-        Value::String(_, text) => return Ok(SecretRef::Literal(SecretString::from(text.as_str()))),
-        Value::Dict(_, keys) => keys,
-        _ => return Err(Wrong::kind(value, "a string or a reference", HINT)),
-    };
-    let mut pairs = keys.iter();
-    let (Some((kind, place)), None) = (pairs.next(), pairs.next()) else {
-        let what = if keys.is_empty() { "refers to nothing" } else { "gives more than one place" };
-        return Err(Wrong::new(what, HINT));
-    };
-    let place = match place.as_str().map(str::trim) {
-        Some("") | None => return Err(Wrong::new(format!("`{kind}` must be a string that is not empty"), HINT)),
-        Some(place) => place.to_owned(),
-    };
-    match kind.as_str() {
-        "file" => Ok(SecretRef::File(place.into())),
-        "env" => Ok(SecretRef::Env(place)),
-        "credential" => Ok(SecretRef::Credential(place)),
-        other => {
-            let hint = nearest(other, ["file", "env", "credential"]).map(|near| format!("did you mean `{near}`?"));
-            Err(Wrong::new(format!("unknown key `{other}` in a reference"), hint.unwrap_or_else(|| HINT.to_owned())))
-        }
-    }
-}
-
-/// More than anybody replaces at once; each may be tried with each of the other kind.
-const MOST_SECRETS: usize = 4;
-
-/// A secret, or several while one replaces another, in the order in which they are tried.
-pub fn secrets(value: &Value) -> Read<Vec<SecretRef>> {
-    const HINT: &str = "write a secret or a list of them, such as [{ file = \"new\" }, { file = \"old\" }]";
-    let Value::Array(_, several) = value else { return secret(value).map(|one| vec![one]) };
-    match several.len() {
-        0 => Err(Wrong::new("is an empty list", HINT)),
-        1..=MOST_SECRETS => several.iter().map(secret).collect(),
-        _ => Err(Wrong::new(format!("has more than {MOST_SECRETS} entries"), "take out those that are no longer in use")),
     }
 }
 

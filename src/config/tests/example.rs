@@ -27,7 +27,7 @@ fn it_works_once_its_four_values_are_there() {
     let bare = "[superoffice]\nenvironment = \"sod\"\n[application]\nclient_secret = \"s\"\nprivate_key = { file = \"privatekey.xml\" }\n\
                 [tenants.Cust12345]\nsystem_user_token = \"App-token\"\n";
     let mut otherwise_empty = Config::parse(bare, &file, []).unwrap();
-    otherwise_empty.warnings = config.warnings.clone();
+    (otherwise_empty.warnings, otherwise_empty.watched) = (config.warnings.clone(), config.watched.clone());
     assert_eq!(format!("{config:?}"), format!("{otherwise_empty:?}"));
 }
 

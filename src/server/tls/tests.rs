@@ -1,5 +1,7 @@
 //! Which files make TLS, and when they are read again.
 
+use std::fs;
+
 use super::*;
 
 fn vector(name: &str) -> PathBuf {

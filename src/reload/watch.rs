@@ -1,0 +1,98 @@
+//! Looks at the files of secrets, and tells when they have changed and rest.
+//!
+//! Each look asks the file system about [`AT_ONCE`] files at most: up to so many are all seen at every look, of ten thousand each
+//! is seen once in about a minute. Those that were found changed are looked at every time until they rest.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use crate::look::Look;
+
+/// How many files one look takes in.
+pub const AT_ONCE: usize = 200;
+
+/// After so many looks it does not matter any more that something does not rest, or is missing.
+pub const PATIENCE: u32 = 10;
+
+/// Files, and how they look.
+pub struct Watch {
+    files: Vec<File>,
+    /// Where the next look goes on.
+    next: usize,
+    /// Those that do not look as they did when they were read.
+    changed: BTreeSet<usize>,
+    /// How many looks there were since the first of them.
+    waited: u32,
+}
+
+struct File {
+    path: PathBuf,
+    /// How it looked when it was read; `None`: it was not there.
+    read: Option<Look>,
+    /// How it looked the last time.
+    last: Option<Look>,
+}
+
+impl Watch {
+    /// Of files that were read when they looked like this.
+    pub fn new(watched: Vec<(PathBuf, Look)>) -> Watch {
+        let files = watched.into_iter().map(|(path, look)| File { path, read: Some(look), last: Some(look) }).collect();
+        Watch { files, next: 0, changed: BTreeSet::new(), waited: 0 }
+    }
+
+    /// One look: a file that has changed, once all that have rest. Secrets that belong together are not written at the same
+    /// moment, and a file that is replaced may be missing for one.
+    pub fn look(&mut self) -> Option<PathBuf> {
+        let mut rest = true;
+        // Half of the room, so that the others are reached however many have changed.
+        let again: Vec<usize> = self.changed.iter().copied().take(AT_ONCE / 2).collect();
+        for index in &again {
+            rest &= self.see(*index);
+        }
+        for _ in 0..self.files.len().min(AT_ONCE - again.len()) {
+            let index = self.next;
+            self.next = (index + 1) % self.files.len();
+            if !again.contains(&index) {
+                rest &= self.see(index);
+            }
+        }
+        let Some(first) = self.changed.first() else {
+            self.waited = 0;
+            return None;
+        };
+        self.waited += 1;
+        if !rest && self.waited <= PATIENCE {
+            return None;
+        }
+        self.waited = 0;
+        self.files.get(*first).map(|file| file.path.clone())
+    }
+
+    /// Looks at one file: whether it rests, or has not changed at all.
+    fn see(&mut self, index: usize) -> bool {
+        let Some(file) = self.files.get_mut(index) else { return true };
+        let now = Look::at(&file.path);
+        let rests = now.is_some() && now == file.last;
+        file.last = now;
+        if now == file.read {
+            self.changed.remove(&index);
+            return true;
+        }
+        self.changed.insert(index);
+        rests
+    }
+
+    /// How all of them look now, for [`Watch::tried`].
+    pub fn looks(&self) -> Vec<Option<Look>> {
+        self.files.iter().map(|file| Look::at(&file.path)).collect()
+    }
+
+    /// They were read when they looked like this, and could not be used: only another change counts.
+    pub fn tried(&mut self, looks: Vec<Option<Look>>) {
+        for (file, look) in self.files.iter_mut().zip(looks) {
+            (file.read, file.last) = (look, look);
+        }
+        self.changed.clear();
+        self.waited = 0;
+    }
+}
