@@ -24,7 +24,7 @@
 //! 5  cli                  knows all; only main imports it
 //! 4  app                  the composition root
 //! 3  config reload proxy admin push sandbox
-//! 2  superoffice::http superoffice::login superoffice::state superoffice::tenant ticket::cache server
+//! 2  confine superoffice::http superoffice::login superoffice::state superoffice::tenant ticket::cache server
 //! 2  proxy::governor proxy::cache
 //! 1  superoffice::text superoffice::pem superoffice::document superoffice::reply superoffice::soap superoffice::rest
 //! 1  superoffice::signing superoffice::keys superoffice::jwt
@@ -92,6 +92,7 @@ pub mod body;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod confine;
 pub mod log;
 pub mod metrics;
 pub mod peer;

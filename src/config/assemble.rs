@@ -2,6 +2,7 @@
 //! `[superoffice]`, `[application]` and `[upstream]`, and judges what settings mean together.
 
 mod clients;
+mod confine;
 mod credentials;
 mod doors;
 mod listeners;
@@ -50,6 +51,8 @@ pub(super) fn assemble(
     let outbound = assembly.outbound(&settings.outbound);
     let cache = assembly.cache(&settings.cache);
     let superoffice = assembly.superoffice(&settings.superoffice, hosts);
+    let confine = assembly.confine(&settings.confine);
+    let files = assembly.secrets.named();
     if public && assembly.literals {
         assembly.warn("", "holds secrets and can be read by other users", "chmod 600, or move the secrets to files of their own");
     }
@@ -68,7 +71,9 @@ pub(super) fn assemble(
             state: state?,
             superoffice: superoffice?,
             log: settings.log?,
+            confine: confine?,
             tenants: tenants?,
+            files,
             warnings,
         })
     };

@@ -1,7 +1,8 @@
 //! Secret references: a literal, `{ file = … }`, `{ env = … }`, `{ credential = … }`; how each is read, and what is wrong
 //! when it cannot be. What a secret is for is not known here, and no message holds a secret's value.
 
-use std::collections::BTreeMap;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
@@ -9,6 +10,8 @@ use std::path::{Path, PathBuf};
 
 use secrecy::{ExposeSecret, SecretString};
 use zeroize::Zeroizing;
+
+use crate::confine;
 
 /// More than any key or token has; a reference to a device or to the wrong file ends here.
 const MAX_BYTES: u64 = 1024 * 1024;
@@ -40,16 +43,17 @@ impl PartialEq for SecretRef {
 impl Eq for SecretRef {}
 
 /// Reads references: relative paths against one directory, variables from one environment.
-#[derive(Clone, Copy)]
 pub struct Secrets<'a> {
     dir: &'a Path,
     env: &'a BTreeMap<String, String>,
+    /// All files that were asked for.
+    named: RefCell<BTreeSet<PathBuf>>,
 }
 
 impl<'a> Secrets<'a> {
     /// `dir` is the configuration file's directory.
     pub fn new(dir: &'a Path, env: &'a BTreeMap<String, String>) -> Secrets<'a> {
-        Secrets { dir, env }
+        Secrets { dir, env, named: RefCell::default() }
     }
 
     /// The secret as one line of text: without BOM and without white space around it, except that a literal is taken as
@@ -74,7 +78,7 @@ impl<'a> Secrets<'a> {
                 Zeroizing::new(value.as_bytes().to_vec())
             }
             SecretRef::File(path) => self.file(path)?,
-            SecretRef::Credential(name) => read(&self.credential(name)?)?,
+            SecretRef::Credential(name) => read(&self.note(self.credential(name)?))?,
         };
         let blank = decode(&bytes).is_some_and(|text| text.trim().is_empty());
         if blank { Err(SecretError::Empty(self.place(reference))) } else { Ok(bytes) }
@@ -82,7 +86,7 @@ impl<'a> Secrets<'a> {
 
     /// The bytes of a file that is no secret, under the same rules.
     pub fn file(&self, path: &Path) -> Result<Zeroizing<Vec<u8>>, SecretError> {
-        read(&self.dir.join(path))
+        read(&self.path(path))
     }
 
     /// A variable that is no secret's.
@@ -90,9 +94,24 @@ impl<'a> Secrets<'a> {
         self.env.get(name).map(String::as_str)
     }
 
-    /// Where a path of the configuration leads.
+    /// Where the path of a file leads that the configuration is read from, now or later.
     pub fn path(&self, path: &Path) -> PathBuf {
+        self.note(self.resolve(path))
+    }
+
+    /// Where a path leads of which nothing is read.
+    pub fn resolve(&self, path: &Path) -> PathBuf {
         self.dir.join(path)
+    }
+
+    /// The files that were asked for until now, whether they could be read or not.
+    pub fn named(&self) -> Vec<PathBuf> {
+        self.named.borrow().iter().cloned().collect()
+    }
+
+    fn note(&self, path: PathBuf) -> PathBuf {
+        self.named.borrow_mut().insert(path.clone());
+        path
     }
 
     /// The file that a secret is in, if it is in one.
@@ -153,7 +172,10 @@ pub fn readable_by_others(path: &Path) -> bool {
 }
 
 fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, SecretError> {
-    let fail = |error: io::Error| SecretError::File { path: path.to_owned(), kind: error.kind(), error: error.to_string() };
+    let fail = |error: io::Error| {
+        let (kind, barred) = (error.kind(), confine::bars(path));
+        SecretError::File { path: path.to_owned(), kind, error: error.to_string(), barred }
+    };
     let mut bytes = Zeroizing::new(Vec::new());
     File::open(path).and_then(|file| file.take(MAX_BYTES + 1).read_to_end(&mut bytes)).map_err(fail)?;
     match bytes.len() as u64 {
@@ -188,6 +210,8 @@ pub enum SecretError {
         kind: io::ErrorKind,
         /// The system's words.
         error: String,
+        /// Whether it is not the file's permissions.
+        barred: bool,
     },
     /// Larger than a secret can be.
     TooLarge(PathBuf),
@@ -212,6 +236,7 @@ impl SecretError {
             SecretError::File { kind: io::ErrorKind::NotFound, .. } => {
                 "create the file, or correct the path; paths are relative to the configuration file".to_owned()
             }
+            SecretError::File { barred: true, .. } => confine::FILE_HINT.to_owned(),
             SecretError::File { kind: io::ErrorKind::PermissionDenied, .. } => "let the user that runs soproxy read the file".to_owned(),
             SecretError::File { .. } => "name a readable file".to_owned(),
             SecretError::TooLarge(_) => "is this the right file?".to_owned(),

@@ -100,6 +100,8 @@ pub struct Settings {
     pub renewal: Option<Renewal>,
     /// `[log]`
     pub log: Option<Log>,
+    /// `[confine]`
+    pub confine: ConfineSettings,
     /// `[tenants.*]`
     pub tenants: Vec<TenantSettings>,
 }
@@ -196,6 +198,16 @@ pub struct StateSettings {
     pub push_addresses: Option<Option<Vec<SocketAddr>>>,
 }
 
+/// `[confine]`
+pub struct ConfineSettings {
+    /// `read`
+    pub read: Option<Vec<PathBuf>>,
+    /// `write`
+    pub write: Option<Vec<PathBuf>>,
+    /// `execute`
+    pub execute: Option<Vec<PathBuf>>,
+}
+
 /// `[tenants.NAME]`
 pub struct TenantSettings {
     /// The table's name.
@@ -246,6 +258,7 @@ pub fn read_all<'v>(sources: &'v Sources, reader: &mut Reader<'v>) -> Settings {
         state: state(reader.section("state")),
         renewal: renewal(reader.section("renewal")),
         log: log(reader.section("log")),
+        confine: confine(reader.section("confine")),
     }
 }
 
@@ -453,4 +466,14 @@ fn log(mut table: Table<'_, '_>) -> Option<Log> {
     let json = table.need("format", kinds::choice(FORMATS));
     table.finish();
     Some(Log { level: level?, json: json? })
+}
+
+fn confine(mut table: Table<'_, '_>) -> ConfineSettings {
+    let settings = ConfineSettings {
+        read: table.need("read", kinds::paths),
+        write: table.need("write", kinds::paths),
+        execute: table.need("execute", kinds::paths),
+    };
+    table.finish();
+    settings
 }
