@@ -63,6 +63,7 @@
 //! - Whatever decides whom TLS trusts ([`upstream::tls`]) makes a client of its own: no session, no connection outlives its change.
 //! - What a caller sent as credentials is stripped before, ours injected after hop-by-hop processing; never merged.
 //! - Secrets have no `Display`, and a redacted `Debug`. Header values that hold them are sensitive.
+//! - What serving does not need is given up before the first thread is made ([`confine`]); each command makes its own runtime.
 //! - The proxy never knows that it talks to a sandbox.
 //!
 //! # Words
@@ -84,6 +85,9 @@
 //!
 //! A *refusal* is SuperOffice's 429, or 503 with `Retry-After`; it *cuts* its tenant's *pace*. A call needs a *turn*; the *caller*
 //! that takes turns with others in the *line* is whoever shares an address.
+//!
+//! A process that has given up what it does not need is *confined*; a file that is then out of its reach, whatever its permissions, is
+//! *barred*.
 
 pub mod admin;
 pub mod alarm;
