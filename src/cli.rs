@@ -32,6 +32,9 @@ pub struct Cli {
     config: PathBuf,
 
     /// Let the process be dumped and traced; its memory holds keys and tickets
+    ///
+    /// The kernel writes a core file with the rights of the process: what `run` leaves to one needs --no-confine as well, unless the
+    /// kernel hands cores to a program (core_pattern begins with a pipe).
     #[arg(long, global = true)]
     allow_core: bool,
 

@@ -167,6 +167,17 @@ mod tests {
     }
 
     #[test]
+    fn within_somebody_elses_walls_what_cannot_be_had_is_said_and_is_no_failure() {
+        // Our own filter takes these very calls away, as that of a container may do.
+        let thread = std::thread::spawn(|| (apply(&Plan::default()), attempt(Plan::default()).unwrap()));
+        let (outer, inner) = thread.join().unwrap();
+        if let Held::Yes(_) = outer.seccomp {
+            assert!(matches!((&inner.landlock, &inner.seccomp), (Held::Absent(_), Held::Absent(_))), "{inner}");
+            assert!(!inner.failed() && inner.no_new_privs == Held::Yes("no_new_privs".into()), "{inner}");
+        }
+    }
+
+    #[test]
     fn a_program_that_is_named_can_be_run_and_another_cannot() {
         let (env, other) = (Path::new("/usr/bin/env"), Path::new("/bin/cat"));
         if !(env.exists() && other.exists()) {

@@ -36,7 +36,7 @@ pub const ALWAYS: &[c_long] = &[
     libc::SYS_getdents64,
     libc::SYS_readlinkat,
     libc::SYS_getcwd,
-    libc::SYS_renameat,
+    RENAMEAT,
     libc::SYS_renameat2,
     libc::SYS_linkat,
     libc::SYS_unlinkat,
@@ -135,6 +135,9 @@ pub const ALWAYS: &[c_long] = &[
     libc::SYS_getgroups,
 ];
 
+/// What `rename` is on aarch64; the crate has it for x86_64 only.
+const RENAMEAT: c_long = if cfg!(target_arch = "x86_64") { 264 } else { 38 };
+
 /// 452 on every processor; the crate does not have it for all of them.
 const FCHMODAT2: c_long = 452;
 
@@ -219,6 +222,7 @@ pub const FAMILIES: &[i32] = &[libc::AF_UNIX, libc::AF_INET, libc::AF_INET6, lib
 
 /// Of `ioctl`: sockets that do not block, whether standard error is a terminal (TCGETS, TCGETS2, TIOCGWINSZ), and the number
 /// and name of an interface, for a link-local name server. Above all not TIOCSTI, which types into a terminal.
+#[allow(clippy::unnecessary_cast)] // musl's are of another type
 pub const CONTROLS: &[u64] = &[
     libc::FIONBIO as u64,
     libc::FIONREAD as u64,
