@@ -113,6 +113,7 @@ struct Started {
     admin: Option<config::Admin>,
     renewal: config::Renewal,
     log: config::Log,
+    confine: config::Confine,
 }
 
 /// What tenants are made of, with the settings that made it.
@@ -152,6 +153,7 @@ impl App {
             admin: config.admin.clone(),
             renewal: config.renewal.clone(),
             log: config.log.clone(),
+            confine: config.confine.clone(),
         };
         let shared = Arc::new(Shared {
             policy: config.renewal.policy.clone(),
@@ -261,6 +263,7 @@ impl Live {
             ("[admin]", config.admin != parts.started.admin),
             ("[renewal]", config.renewal != parts.started.renewal),
             ("[log]", config.log != parts.started.log),
+            ("[confine]", config.confine != parts.started.confine),
         ] {
             if changed {
                 tracing::warn!("{section} changed: that takes effect at the next start");

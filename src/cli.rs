@@ -5,6 +5,7 @@ mod client;
 mod healthcheck;
 mod man;
 mod policy;
+mod run;
 mod sandbox;
 mod ticket;
 
@@ -17,7 +18,7 @@ use crate::app::{App, StartError};
 use crate::clock::Clock;
 use crate::config::{Config, Problems, Tenant};
 use crate::superoffice::login::LoginError;
-use crate::{log, reload, shutdown};
+use crate::{confine, log, reload, shutdown};
 
 /// An authenticating reverse proxy for SuperOffice CRM Online.
 ///
@@ -30,6 +31,13 @@ pub struct Cli {
     #[arg(long, short, global = true, default_value = "proxy.toml", env = "SOPROXY_CONFIG", value_name = "FILE")]
     config: PathBuf,
 
+    /// Let the process be dumped and traced; its memory holds keys and tickets
+    ///
+    /// The kernel writes a core file with the rights of the process: what `run` leaves to one needs --no-confine as well, unless the
+    /// kernel hands cores to a program (core_pattern begins with a pipe).
+    #[arg(long, global = true)]
+    allow_core: bool,
+
     #[command(subcommand)]
     command: Command,
 }
@@ -40,8 +48,8 @@ enum Command {
     /// Serve
     ///
     /// SIGTERM drains: accept no more, finish what is in flight, exit 0. SIGHUP reads the configuration anew, and so does a secret's
-    /// file that has changed.
-    Run,
+    /// file that has changed. The process confines itself to what the configuration names when it starts.
+    Run(run::Args),
     /// Serve an embedded SuperOffice Online and the proxy in front of it, without any configuration
     Sandbox(sandbox::Args),
     /// Validate everything that `run` would use; exit code 0 when all is well
@@ -123,17 +131,22 @@ impl CliError {
     }
 }
 
-/// Runs one command.
-pub async fn run(cli: Cli) -> Result<ExitCode, CliError> {
+/// Runs one command. Each makes a runtime, and with it threads, when it needs one: `run` has something to do before.
+pub fn run(cli: Cli) -> Result<ExitCode, CliError> {
+    if !cli.allow_core
+        && let Err(error) = confine::dumps::forbid()
+    {
+        eprintln!("warning: core dumps cannot be switched off: {error}");
+    }
     let file = cli.config;
     match cli.command {
-        Command::Run => serve(Config::load(&file)?, Some(file), |_| Ok(())).await,
-        Command::Sandbox(args) => sandbox::run(args).await,
-        Command::Check { online } => check::run(&file, online).await,
-        Command::Ticket(args) => ticket::run(&Config::load(&file)?, args).await,
+        Command::Run(args) => run::run(file, args),
+        Command::Sandbox(args) => on_runtime(sandbox::run(args)),
+        Command::Check { online } => on_runtime(check::run(&file, online)),
+        Command::Ticket(args) => on_runtime(async { ticket::run(&Config::load(&file)?, args).await }),
         Command::Sign { tenant } => ticket::sign(&Config::load(&file)?, &tenant),
         Command::Client(args) => client::run(args),
-        Command::Healthcheck(args) => healthcheck::run(&file, args).await,
+        Command::Healthcheck(args) => on_runtime(healthcheck::run(&file, args)),
         Command::Policy(command) => policy::run(command),
         Command::Completions { shell } => {
             let mut script = Vec::new();
@@ -145,14 +158,25 @@ pub async fn run(cli: Cli) -> Result<ExitCode, CliError> {
     }
 }
 
+/// Makes a runtime, with its threads, for one command.
+fn on_runtime(command: impl Future<Output = Result<ExitCode, CliError>>) -> Result<ExitCode, CliError> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    runtime.map_err(|error| CliError::Other(format!("no runtime: {error}")))?.block_on(command)
+}
+
+/// The log of a server.
+fn prepare_log(config: &Config) -> Result<(), CliError> {
+    log::init(&config.log.level, config.log.json).map_err(|error| CliError::Other(format!("log.level: {error}")))?;
+    log::panics_by_place();
+    Ok(())
+}
+
 /// Serves until a signal says stop. `started` is told the bound proxy.
 async fn serve(
     mut config: Config,
     file: Option<PathBuf>,
     started: impl FnOnce(&App) -> Result<(), CliError>,
 ) -> Result<ExitCode, CliError> {
-    log::init(&config.log.level, config.log.json).map_err(|error| CliError::Other(format!("log.level: {error}")))?;
-    log::panics_by_place();
     let tenants = config.tenants.len();
     let json = config.log.json;
     let access_log = log::wants_access().then(|| log::AccessLog::start(config.listen.threads(), json, std::io::stderr())).transpose()?;

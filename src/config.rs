@@ -19,6 +19,7 @@ use std::time::Duration;
 use secrecy::SecretString;
 
 use self::secret::Secrets;
+use crate::confine;
 use crate::look::Look;
 use crate::proxy::address::Network;
 use crate::proxy::cache::Rules;
@@ -63,8 +64,12 @@ pub struct Config {
     pub superoffice: SuperOffice,
     /// `[log]`
     pub log: Log,
+    /// `[confine]`
+    pub confine: Confine,
     /// `[tenants.*]`, in the order of their names.
     pub tenants: Vec<Tenant>,
+    /// Every file that was read for it, as it is named; and those that are followed while it is in force.
+    pub files: Vec<PathBuf>,
     /// Things that work but should be known: RSA-1024 keys, a secrets file that others can read …
     pub warnings: Vec<Problem>,
     /// The files that secrets were read from, each as it looked just before. Those of a listener's TLS are not here: it follows
@@ -244,6 +249,17 @@ pub struct Log {
     pub json: bool,
 }
 
+/// `[confine]`: what the process may reach besides what the configuration names. Whole paths.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Confine {
+    /// `read`
+    pub read: Vec<PathBuf>,
+    /// `write`
+    pub write: Vec<PathBuf>,
+    /// `execute`
+    pub execute: Vec<PathBuf>,
+}
+
 /// One tenant, its own settings and what it takes from `[superoffice]`, `[application]` and `[upstream]`.
 #[derive(Clone, Debug)]
 pub struct Tenant {
@@ -337,6 +353,7 @@ impl Config {
                     "copy proxy.toml.example to proxy.toml and fill it in, or name another file with --config",
                 )
             }
+            Err(error) if confine::bars(file) => problem(format!("cannot be read: {error}"), confine::FILE_HINT),
             Err(error) => {
                 problem(format!("cannot be read: {error}"), "let the user that runs soproxy read the file, or name another with --config")
             }

@@ -24,7 +24,7 @@
 //! 5  cli                  knows all; only main imports it
 //! 4  app                  the composition root
 //! 3  config reload proxy admin push sandbox
-//! 2  superoffice::http superoffice::login superoffice::state superoffice::tenant ticket::cache server
+//! 2  confine superoffice::http superoffice::login superoffice::state superoffice::tenant ticket::cache server
 //! 2  proxy::governor proxy::cache
 //! 2  store
 //! 1  superoffice::text superoffice::pem superoffice::redact superoffice::document superoffice::reply superoffice::soap superoffice::rest
@@ -67,6 +67,7 @@
 //! - The [`store`] is a memory, never a source of truth: what it tells is judged as told long ago, and whatever is wrong with it
 //!   costs an exchange, not a start. It holds nothing that its tenant's private key could not get anew, sealed under a key derived
 //!   from that; nobody who serves a request waits for it.
+//! - What serving does not need is given up before the first thread is made ([`confine`]); each command makes its own runtime.
 //! - The proxy never knows that it talks to a sandbox.
 //!
 //! # Words
@@ -88,6 +89,9 @@
 //!
 //! A *refusal* is SuperOffice's 429, or 503 with `Retry-After`; it *cuts* its tenant's *pace*. A call needs a *turn*; the *caller*
 //! that takes turns with others in the *line* is whoever shares an address.
+//!
+//! A process that has given up what it does not need is *confined*; a file that is then out of its reach, whatever its permissions, is
+//! *barred*.
 
 pub mod admin;
 pub mod alarm;
@@ -96,6 +100,7 @@ pub mod body;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod confine;
 pub mod log;
 pub mod look;
 pub mod metrics;

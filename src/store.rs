@@ -76,10 +76,7 @@ impl Store {
     /// Opens the store in `path`, which is created if only it is missing. What a killed process left unfinished is removed.
     pub fn open(path: &Path) -> Result<Store, StoreError> {
         let failed = |doing| move |error| StoreError::Io { path: path.to_owned(), doing, error };
-        match DirBuilder::new().mode(0o700).create(path) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(failed("created")(error)),
-            _ => {}
-        }
+        Store::make_directory(path).map_err(failed("created"))?;
         let dir = Dir::open(path).map_err(failed("opened"))?;
         let lock = dir.lock(LOCK).map_err(failed("locked"))?.ok_or_else(|| StoreError::Locked(path.to_owned()))?;
         let path = path.display();
@@ -90,6 +87,14 @@ impl Store {
             tracing::warn!(%path, %error, "unfinished records from before cannot be removed from the store");
         }
         Ok(Store { dir, writing: Mutex::new(()), _lock: lock })
+    }
+
+    /// Makes the directory if only it is missing.
+    pub fn make_directory(path: &Path) -> io::Result<()> {
+        match DirBuilder::new().mode(0o700).create(path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+            made => made,
+        }
     }
 
     /// The directory.

@@ -95,6 +95,7 @@ pub async fn run(file: &Path, online: bool) -> Result<ExitCode, CliError> {
     if !proxies.is_direct() {
         say(&format!("out through {proxies} (as {proxy_from} says)\n"))?;
     }
+    say(&super::run::report(&config))?;
     say(&format!("{}: {} tenant(s), to listen on {}\n", file.display(), config.tenants.len(), addresses.join(" and ")))?;
     Ok(if failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

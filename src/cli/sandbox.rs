@@ -8,7 +8,7 @@ use std::time::Duration;
 use jiff::SignedDuration;
 use tokio_util::sync::CancellationToken;
 
-use super::{CliError, say, serve};
+use super::{CliError, prepare_log, say, serve};
 use crate::app::App;
 use crate::config::Config;
 use crate::sandbox::{self, Faults, Options, Sandbox, demo};
@@ -94,6 +94,7 @@ pub async fn run(args: Args) -> Result<ExitCode, CliError> {
         return Ok(ExitCode::SUCCESS);
     }
     let config = proxy_config(&args, &sandbox)?;
+    prepare_log(&config)?;
     let code = serve(config, None, |app| say(&invitation(app, &sandbox))).await;
     stop.cancel();
     code

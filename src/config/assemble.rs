@@ -2,6 +2,7 @@
 //! `[superoffice]`, `[application]` and `[upstream]`, and judges what settings mean together.
 
 mod clients;
+mod confine;
 mod credentials;
 mod doors;
 mod listeners;
@@ -50,7 +51,9 @@ pub(super) fn assemble(
     let outbound = assembly.outbound(&settings.outbound);
     let cache = assembly.cache(&settings.cache);
     let superoffice = assembly.superoffice(&settings.superoffice, hosts);
-    let store = settings.store.optional().map(|path| path.map(|path| assembly.secrets.path(&path)));
+    let store = settings.store.optional().map(|path| path.map(|path| assembly.secrets.resolve(&path)));
+    let confine = assembly.confine(&settings.confine);
+    let files = assembly.secrets.named();
     if public && assembly.literals {
         assembly.warn("", "holds secrets and can be read by other users", "chmod 600, or move the secrets to files of their own");
     }
@@ -70,7 +73,9 @@ pub(super) fn assemble(
             store: store?,
             superoffice: superoffice?,
             log: settings.log?,
+            confine: confine?,
             tenants: tenants?,
+            files,
             warnings,
             watched: secrets.into_read(),
         })

@@ -31,7 +31,7 @@ pub(super) use self::lists::{CacheSettings, ListenerSettings, is_list};
 pub(super) use self::outbound::{Choice, OutboundSettings, PROXY_FORM};
 pub(super) use self::reader::nearest;
 pub(super) use self::settings::{
-    BoundsSettings, Credentials, Door, Field, LoginSettings, Settings, StateSettings, SuperOfficeSettings, TenantSettings,
+    BoundsSettings, ConfineSettings, Credentials, Door, Field, LoginSettings, Settings, StateSettings, SuperOfficeSettings, TenantSettings,
 };
 pub(super) use self::source::Sources;
 
@@ -109,13 +109,18 @@ concurrency = 4
 [log]
 level = "info"
 format = "text"
+
+[confine]
+read = []
+write = []
+execute = []
 "#;
 
 const TENANTS: &str = "tenants";
 const CLIENTS: &str = "clients";
 /// Sections whose tables have names of their own.
 const NAMED: [&str; 2] = [TENANTS, CLIENTS];
-const SECTIONS: [&str; 15] = [
+const SECTIONS: [&str; 16] = [
     "superoffice",
     "application",
     TENANTS,
@@ -131,6 +136,7 @@ const SECTIONS: [&str; 15] = [
     "renewal",
     "store",
     "log",
+    "confine",
 ];
 
 /// What could be read, and all that could not. `Err` is a file that is no TOML at all.

@@ -5,7 +5,7 @@ mod command;
 mod error;
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
@@ -18,6 +18,7 @@ use zeroize::Zeroizing;
 
 pub use self::command::{Failure, TIMEOUT};
 pub use self::error::SecretError;
+use crate::confine;
 use crate::look::Look;
 
 /// More than any key or token has; a reference to a device or to the wrong file ends here.
@@ -91,6 +92,8 @@ pub struct Secrets<'a> {
     env: &'a BTreeMap<String, String>,
     runs: bool,
     outputs: RefCell<Outputs>,
+    /// All files that were asked for.
+    named: RefCell<BTreeSet<PathBuf>>,
     /// The files that were read, as they looked then.
     read: RefCell<BTreeMap<PathBuf, Look>>,
 }
@@ -98,7 +101,7 @@ pub struct Secrets<'a> {
 impl<'a> Secrets<'a> {
     /// `dir` is the configuration file's directory. Runs no command.
     pub fn new(dir: &'a Path, env: &'a BTreeMap<String, String>) -> Secrets<'a> {
-        Secrets { dir, env, runs: false, outputs: RefCell::default(), read: RefCell::default() }
+        Secrets { dir, env, runs: false, outputs: RefCell::default(), named: RefCell::default(), read: RefCell::default() }
     }
 
     /// Runs commands, if it may.
@@ -139,7 +142,7 @@ impl<'a> Secrets<'a> {
                 Zeroizing::new(value.as_bytes().to_vec())
             }
             SecretRef::File(path) => self.file(path)?,
-            SecretRef::Credential(name) => read(&self.credential(name)?)?,
+            SecretRef::Credential(name) => read(&self.name(self.credential(name)?))?,
             SecretRef::Command { command, timeout } => self.output(command, *timeout)?,
         };
         let blank = decode(&bytes).is_some_and(|text| text.trim().is_empty());
@@ -183,7 +186,7 @@ impl<'a> Secrets<'a> {
 
     /// The bytes of a file that is no secret, under the same rules.
     pub fn file(&self, path: &Path) -> Result<Zeroizing<Vec<u8>>, SecretError> {
-        read(&self.dir.join(path))
+        read(&self.path(path))
     }
 
     /// A variable that is no secret's.
@@ -191,9 +194,24 @@ impl<'a> Secrets<'a> {
         self.env.get(name).map(String::as_str)
     }
 
-    /// Where a path of the configuration leads.
+    /// Where the path of a file leads that the configuration is read from, now or later.
     pub fn path(&self, path: &Path) -> PathBuf {
+        self.name(self.resolve(path))
+    }
+
+    /// Where a path leads of which nothing is read.
+    pub fn resolve(&self, path: &Path) -> PathBuf {
         self.dir.join(path)
+    }
+
+    /// The files that were asked for until now, whether they could be read or not.
+    pub fn named(&self) -> Vec<PathBuf> {
+        self.named.borrow().iter().cloned().collect()
+    }
+
+    fn name(&self, path: PathBuf) -> PathBuf {
+        self.named.borrow_mut().insert(path.clone());
+        path
     }
 
     /// The file that a secret is in, if it is in one.
@@ -258,7 +276,10 @@ pub fn how_to_close(path: &Path) -> &'static str {
 }
 
 fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, SecretError> {
-    let fail = |error: io::Error| SecretError::File { path: path.to_owned(), kind: error.kind(), error: error.to_string() };
+    let fail = |error: io::Error| {
+        let (kind, barred) = (error.kind(), confine::bars(path));
+        SecretError::File { path: path.to_owned(), kind, error: error.to_string(), barred }
+    };
     let file = File::open(path).map_err(fail)?;
     // Room for all of it, and a little for finding its end: a vector that grows leaves copies behind.
     let size = file.metadata().map_or(0, |found| found.len()).min(MAX_BYTES);

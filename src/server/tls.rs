@@ -18,6 +18,7 @@ use rustls::{InconsistentKeys, RootCertStore, ServerConfig};
 use x509_cert::der::Decode;
 use zeroize::Zeroizing;
 
+use crate::confine;
 use crate::look::Look;
 use crate::shutdown::Stop;
 
@@ -233,6 +234,7 @@ fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, String> {
         Ok(length) if length as u64 > MAX_BYTES => Err(format!("{} is larger than 1 MiB", path.display())),
         Ok(_) => Ok(bytes),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Err(format!("{} does not exist", path.display())),
+        Err(error) if confine::bars(path) => Err(format!("{} cannot be read: {error}; {}", path.display(), confine::FILE_HINT)),
         Err(error) => Err(format!("{} cannot be read: {error}", path.display())),
     }
 }

@@ -54,10 +54,14 @@ export SOPROXY_RENEWAL__PREFETCH=false TOKIO_WORKER_THREADS=1
 if SOPROXY_LISTEN__WORKERS=1 "$binary" check >/dev/null 2>&1; then export SOPROXY_LISTEN__WORKERS=1; fi
 "$binary" check >"$work/check.log" 2>&1 || { cat "$work/check.log" >&2; exit 1; }
 
+# valgrind writes its counts to a file at exit, which a confined process cannot. (Older binaries have no such options.)
+options=()
+if "$binary" run --help | grep -q -e --no-confine; then options=(--no-confine --allow-core); fi
+
 # Sets `counted` to the instructions of a whole run with this many requests. (Not in a subshell, so that `stop` knows the proxy.)
 count() {
   local requests="$1" listen answers code=0
-  valgrind --tool=callgrind --callgrind-out-file="$work/counts" "$binary" run >"$work/proxy.log" 2>&1 &
+  valgrind --tool=callgrind --callgrind-out-file="$work/counts" "$binary" run "${options[@]}" >"$work/proxy.log" 2>&1 &
   proxy=$!
   listen=$(address 'serves.*' "$work/proxy.log")
   # A query of one length, so that all requests are alike.

@@ -326,7 +326,9 @@ class Rig:
         """soproxy with a ticket of the sandbox's, in front of the origin."""
         binary = binary or self.options.soproxy
         port, admin = free_ports(2)
-        command = [*wrapper, binary, "run", "--config", self.path("demo/proxy.toml")]
+        # What wraps it writes files of its own, and wants to look into it.
+        free = ["--no-confine", "--allow-core"] if wrapper else []
+        command = [*wrapper, binary, "run", *free, "--config", self.path("demo/proxy.toml")]
         process = Process(self, name, command, self.proxy_core, self.soproxy_environment(kind, port, admin), self.directory)
         try:
             process.wait_until(lambda: get(f"http://127.0.0.1:{admin}/readyz")[0] == 200, 60)

@@ -11,6 +11,7 @@ mod citizen;
 mod cli;
 mod clients;
 mod clock;
+mod confine;
 mod cut;
 mod doors;
 mod early;

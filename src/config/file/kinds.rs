@@ -318,6 +318,11 @@ pub fn serial(value: &Value) -> Read<String> {
     }
 }
 
+/// Paths, as they are written; there may be none.
+pub fn paths(value: &Value) -> Read<Vec<PathBuf>> {
+    list(|text| if text.is_empty() { Err(Wrong::new("names no file", "write a path, or [] for none")) } else { Ok(text.into()) })(value)
+}
+
 /// `"jwks"` is `None`, else a file.
 pub fn verification_keys(value: &Value) -> Read<Option<PathBuf>> {
     const HINT: &str = "write \"jwks\", or { file = \"SuperOfficeFederatedLogin.crt\" }";

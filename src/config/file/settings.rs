@@ -102,6 +102,8 @@ pub struct Settings {
     pub renewal: Option<Renewal>,
     /// `[log]`
     pub log: Option<Log>,
+    /// `[confine]`
+    pub confine: ConfineSettings,
     /// `[tenants.*]`
     pub tenants: Vec<TenantSettings>,
 }
@@ -198,6 +200,16 @@ pub struct StateSettings {
     pub push_addresses: Option<Option<Vec<SocketAddr>>>,
 }
 
+/// `[confine]`
+pub struct ConfineSettings {
+    /// `read`
+    pub read: Option<Vec<PathBuf>>,
+    /// `write`
+    pub write: Option<Vec<PathBuf>>,
+    /// `execute`
+    pub execute: Option<Vec<PathBuf>>,
+}
+
 /// `[tenants.NAME]`
 pub struct TenantSettings {
     /// The table's name.
@@ -251,6 +263,7 @@ pub fn read_all<'v>(sources: &'v Sources, reader: &mut Reader<'v>) -> Settings {
         store: store(reader.section("store")),
         renewal: renewal(reader.section("renewal")),
         log: log(reader.section("log")),
+        confine: confine(reader.section("confine")),
     }
 }
 
@@ -465,4 +478,14 @@ fn log(mut table: Table<'_, '_>) -> Option<Log> {
     let json = table.need("format", kinds::choice(FORMATS));
     table.finish();
     Some(Log { level: level?, json: json? })
+}
+
+fn confine(mut table: Table<'_, '_>) -> ConfineSettings {
+    let settings = ConfineSettings {
+        read: table.need("read", kinds::paths),
+        write: table.need("write", kinds::paths),
+        execute: table.need("execute", kinds::paths),
+    };
+    table.finish();
+    settings
 }

@@ -5,6 +5,7 @@ use std::io;
 use std::path::PathBuf;
 
 use super::command::Failure;
+use crate::confine;
 
 /// Why a secret cannot be read. Names the path or the variable, never the value.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,6 +18,8 @@ pub enum SecretError {
         kind: io::ErrorKind,
         /// The system's words.
         error: String,
+        /// Whether it is not the file's permissions, but that the process is confined.
+        barred: bool,
     },
     /// Larger than a secret can be.
     TooLarge(PathBuf),
@@ -48,6 +51,7 @@ impl SecretError {
             SecretError::File { kind: io::ErrorKind::NotFound, .. } => {
                 "create the file, or correct the path; paths are relative to the configuration file".to_owned()
             }
+            SecretError::File { barred: true, .. } => confine::FILE_HINT.to_owned(),
             SecretError::File { kind: io::ErrorKind::PermissionDenied, .. } => "let the user that runs soproxy read the file".to_owned(),
             SecretError::File { .. } => "name a readable file".to_owned(),
             SecretError::TooLarge(_) => "is this the right file?".to_owned(),

@@ -28,6 +28,7 @@ fn it_works_once_its_four_values_are_there() {
                 [tenants.Cust12345]\nsystem_user_token = \"App-token\"\n";
     let mut otherwise_empty = Config::parse(bare, &file, []).unwrap();
     (otherwise_empty.warnings, otherwise_empty.watched) = (config.warnings.clone(), config.watched.clone());
+    otherwise_empty.files.clone_from(&config.files);
     assert_eq!(format!("{config:?}"), format!("{otherwise_empty:?}"));
 }
 
