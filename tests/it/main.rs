@@ -6,6 +6,7 @@ mod addressing;
 mod bench;
 mod binary;
 mod cache;
+mod canary;
 mod chunks;
 mod citizen;
 mod cli;
