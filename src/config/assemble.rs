@@ -89,13 +89,16 @@ pub(super) fn assemble(
     })
 }
 
+/// Those of one application.
+type SigningKeys = Arc<[Arc<SigningKey>]>;
+
 struct Assembly<'a> {
     sources: &'a Sources,
     secrets: Secrets<'a>,
     problems: Vec<Problem>,
     warnings: Vec<Problem>,
     /// Keys by their references and their passphrase's, so that each is read, parsed and complained about once.
-    keys: Vec<(Vec<SecretRef>, Option<SecretRef>, Option<Arc<[Arc<SigningKey>]>>)>,
+    keys: Vec<(Vec<SecretRef>, Option<SecretRef>, Option<SigningKeys>)>,
     /// Verification keys by file.
     verification: BTreeMap<PathBuf, Option<Arc<VerificationKeys>>>,
     /// Secrets' files already warned about.

@@ -12,7 +12,10 @@ use super::origin::BaseUrl;
 
 /// The pins of all tenants, by login service and context identifier.
 #[derive(Clone, Default)]
-pub struct Pins(Arc<Mutex<HashMap<(Box<str>, Box<str>), Arc<Pin>>>>);
+pub struct Pins(Arc<Mutex<HashMap<Tenant, Arc<Pin>>>>);
+
+/// Login service and context identifier, in small letters.
+type Tenant = (Box<str>, Box<str>);
 
 /// One tenant's pin.
 #[derive(Debug, Default)]

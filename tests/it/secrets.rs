@@ -137,7 +137,7 @@ async fn a_command_is_run_at_the_start_and_again_by_hangup() {
     home.write("get", "#!/bin/sh\necho run >> runs\necho private words >&2\ncat \"$1\"\n");
     std::fs::set_permissions(home.path("get"), std::fs::Permissions::from_mode(0o700)).unwrap();
     home.edit("proxy.toml", &format!("{{ file = {SECRET:?} }}"), "{ command = [\"./get\", \"stored\"] }");
-    let program = home.spawn(&["run"]);
+    let program = home.spawn(&["run", "--no-confine"]);
     let (proxy, _) = program.addresses().await;
     becomes(&program, proxy, SECOND, 200).await;
     assert_eq!(home.read("runs"), "run\n");
@@ -159,4 +159,31 @@ async fn a_command_is_run_at_the_start_and_again_by_hangup() {
     assert_eq!(status(proxy, SECOND).await, 200);
     assert_eq!(home.read("runs"), "run\n".repeat(4));
     assert_no_secret(&log);
+}
+
+#[tokio::test]
+async fn a_confined_process_runs_no_command_again_unless_it_may() {
+    let home = Home::new().await;
+    home.edit("proxy.toml", &format!("{{ file = {SECRET:?} }}"), &format!("{{ command = [\"cat\", {SECRET:?}] }}"));
+    let program = home.spawn(&["run"]);
+    let (proxy, _) = program.addresses().await;
+    becomes(&program, proxy, SECOND, 200).await;
+    if !program.stderr().contains("seccomp") {
+        return eprintln!("skipped: {}", program.stderr());
+    }
+    program.signal("HUP");
+    program.logged(STAYS, 1).await;
+    let log = program.stderr();
+    assert!(log.contains("cat cannot be started") && log.contains("[confine] execute") && log.contains("--no-confine"), "{log}");
+    assert_eq!(status(proxy, SECOND).await, 200, "with what it had");
+    drop(program);
+    // With what it is linked to, wherever this machine has that.
+    let may = "\n[confine]\nexecute = [\"/bin\", \"/usr/bin\", \"/lib\", \"/usr/lib\", \"/lib64\"]\n";
+    home.write("proxy.toml", home.read("proxy.toml") + may);
+    let program = home.spawn(&["run"]);
+    let (proxy, _) = program.addresses().await;
+    home.write(SECRET, "not-the-secret-any-more");
+    program.signal("HUP");
+    program.logged("configuration reloaded", 1).await;
+    becomes(&program, proxy, SECOND, 503).await;
 }

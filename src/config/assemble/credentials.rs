@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use secrecy::SecretString;
 
-use super::Assembly;
+use super::{Assembly, SigningKeys};
 use crate::config::file::{Credentials, Field};
 use crate::config::secret::{SecretRef, how_to_close};
 use crate::superoffice::signing::SigningKey;
@@ -31,7 +31,7 @@ impl Assembly<'_> {
     }
 
     /// Keys and passphrase are overridden one by one: several keys may have one passphrase.
-    pub(super) fn tenant_keys(&mut self, table: &str, own: &Credentials, shared: &Credentials) -> Option<Arc<[Arc<SigningKey>]>> {
+    pub(super) fn tenant_keys(&mut self, table: &str, own: &Credentials, shared: &Credentials) -> Option<SigningKeys> {
         let (key, references) = match (&own.private_keys, &shared.private_keys) {
             (Field::Is(references), _) => (format!("{table}.private_key"), references),
             (Field::Absent, Field::Is(references)) => ("application.private_key".to_owned(), references),
@@ -40,7 +40,7 @@ impl Assembly<'_> {
         self.signing_keys(&key, references, passphrase(table, own, Some(shared)))
     }
 
-    fn signing_keys(&mut self, key: &str, references: &[SecretRef], passphrase: Passphrase<'_>) -> Option<Arc<[Arc<SigningKey>]>> {
+    fn signing_keys(&mut self, key: &str, references: &[SecretRef], passphrase: Passphrase<'_>) -> Option<SigningKeys> {
         let passphrase = passphrase.ok()?;
         let words = passphrase.as_ref().map(|(_, reference)| (*reference).clone());
         let known = self.keys.iter().find(|(same, with, _)| same == references && *with == words);

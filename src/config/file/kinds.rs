@@ -309,7 +309,7 @@ pub fn serial(value: &Value) -> Read<String> {
     const HINT: &str = "write it as the log or `soproxy ticket --json` shows it, such as \"1801550193\"";
     let serial = match value {
         Value::String(_, text) => text.trim().to_owned(),
-        Value::Num(_, number) => number.to_u128().map(|number| number.to_string()).unwrap_or_default(),
+        Value::Num(_, number) => number.to_i128().filter(|number| *number >= 0).map(|number| number.to_string()).unwrap_or_default(),
         _ => return Err(Wrong::kind(value, "a string", HINT)),
     };
     match serial.is_empty() || serial.chars().any(char::is_control) {
