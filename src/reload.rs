@@ -5,10 +5,13 @@ mod watch;
 
 use std::fmt::Display;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
 use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio::signal::unix::{SignalKind, signal};
 
 use self::watch::Watch;
@@ -41,25 +44,26 @@ pub fn follow<E: Display>(
     apply: impl Fn(Config) -> Result<(), E> + Send + 'static,
 ) -> io::Result<()> {
     let mut hangup = signal(SignalKind::hangup())?;
-    let reloader = Arc::new(Mutex::new(Reloader { file, apply, watch: Watch::new(watched), again: None, said: String::new() }));
-    tokio::spawn(async move {
+    let (ask, asked) = mpsc::channel();
+    let mut reloader = Reloader { file, apply, watch: Watch::new(watched), again: None, said: String::new() };
+    let runtime = Handle::current();
+    // Reads files and runs commands, which may take a while: no request shall wait for that, nor the end of the process, as it
+    // would for a blocking task.
+    thread::Builder::new().name("reload".to_owned()).spawn(move || {
+        let _runtime = runtime.enter();
         loop {
-            let asked = tokio::select! {
-                biased;
-                asked = hangup.recv() => if asked.is_some() { true } else { return },
-                () = tokio::time::sleep(LOOK) => false,
+            let asked = match asked.recv_timeout(LOOK) {
+                Ok(()) => true,
+                Err(RecvTimeoutError::Timeout) => false,
+                Err(RecvTimeoutError::Disconnected) => return,
             };
-            let reloader = reloader.clone();
-            // Reads files, and may take a while with thousands of tenants: no request shall wait for that.
-            let done = tokio::task::spawn_blocking(move || {
-                let mut reloader = reloader.lock().unwrap_or_else(PoisonError::into_inner);
-                if asked { reloader.asked() } else { reloader.look() }
-            });
-            if let Err(error) = done.await {
-                tracing::error!("the configuration stays as it was: {error}");
+            let turn = AssertUnwindSafe(|| if asked { reloader.asked() } else { reloader.look() });
+            if catch_unwind(turn).is_err() {
+                tracing::error!("the configuration stays as it was: reading it anew failed by a mistake of ours");
             }
         }
-    });
+    })?;
+    tokio::spawn(async move { while hangup.recv().await.is_some() && ask.send(()).is_ok() {} });
     Ok(())
 }
 

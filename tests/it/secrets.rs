@@ -162,6 +162,26 @@ async fn a_command_is_run_at_the_start_and_again_by_hangup() {
 }
 
 #[tokio::test]
+async fn a_command_that_hangs_keeps_nobody_waiting_for_the_end() {
+    let home = Home::new().await;
+    home.write("get", "#!/bin/sh\n[ ! -e hangs ] || sleep 30\necho \"$1\"\n");
+    std::fs::set_permissions(home.path("get"), std::fs::Permissions::from_mode(0o700)).unwrap();
+    let command = format!("{{ command = [\"./get\", {:?}] }}", demo::SECOND_CLIENT_SECRET);
+    home.edit("proxy.toml", &format!("{{ file = {SECRET:?} }}"), &command);
+    let program = home.spawn(&["run", "--no-confine"]);
+    let (proxy, _) = program.addresses().await;
+    becomes(&program, proxy, SECOND, 200).await;
+    home.write("hangs", "");
+    program.signal("HUP");
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(status(proxy, SECOND).await, 200, "nor does a request");
+    let started = Instant::now();
+    program.signal("TERM");
+    assert_eq!(program.ended().await.code, 0);
+    assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+}
+
+#[tokio::test]
 async fn a_confined_process_runs_no_command_again_unless_it_may() {
     let home = Home::new().await;
     home.edit("proxy.toml", &format!("{{ file = {SECRET:?} }}"), &format!("{{ command = [\"cat\", {SECRET:?}] }}"));
