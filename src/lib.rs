@@ -87,6 +87,10 @@
 //! where the caller reaches it, by its *way* (path, listener, `Host`, default) and *door* (the listener); a *marker* keeps another
 //! spelling of theirs behind ours.
 //!
+//! An *application* may have several private keys and client secrets; a *pair* is one of each, tried together. A ticket and the
+//! client secret that it was got with go together. The *serial* of a tenant's database is pinned on first sight. What a later
+//! process needs is *kept* as a *record* in the *store*, and *recalled* by it.
+//!
 //! A *refusal* is SuperOffice's 429, or 503 with `Retry-After`; it *cuts* its tenant's *pace*. A call needs a *turn*; the *caller*
 //! that takes turns with others in the *line* is whoever shares an address.
 //!
