@@ -164,7 +164,7 @@ impl App {
         let backplane = Backplane::new(&config, clock.clone())?;
         let (cache, warm) = (Cache::new(cache_limits(&config)), Arc::new(Warm::open(config.store.as_deref())));
         let mut wired = Wired { backplane, shared, cache, warm: warm.clone(), config, tenants: Vec::new() };
-        wired.wire_all(None)?;
+        wired.wire_all(None, false)?;
         let common = Common {
             upstream: wired.backplane.upstream().clone(),
             clock: clock.clone(),
@@ -286,7 +286,7 @@ impl Live {
         let keep = config.superoffice.upstream_hosts == wired.config.superoffice.upstream_hosts;
         let (shared, cache, warm) = (wired.shared.clone(), wired.cache.clone(), wired.warm.clone());
         let mut next = Wired { backplane, shared, cache, warm, config, tenants: Vec::new() };
-        let kept = next.wire_all(keep.then_some(&*wired))?;
+        let kept = next.wire_all(Some(&*wired), keep)?;
         next.cache.set(cache_limits(&next.config));
         let common = Common { upstream: next.backplane.upstream().clone(), ..parts.proxy.load().common.clone() };
         parts.proxy.store(Arc::new(next.snapshot(common, &parts.started.doors)));
@@ -324,8 +324,9 @@ fn same_listeners(a: &config::Listen, b: &config::Listen) -> bool {
 }
 
 impl Wired {
-    /// Starts every tenant, or takes it over from `before`: how many were.
-    fn wire_all(&mut self, before: Option<&Wired>) -> Result<usize, StartError> {
+    /// Starts every tenant, or takes it over from what is `running` if `keep` says so: how many were.
+    fn wire_all(&mut self, running: Option<&Wired>, keep: bool) -> Result<usize, StartError> {
+        let before = running.filter(|_| keep);
         let prefetch = match self.config.renewal.prefetch {
             Prefetch::Auto => self.config.tenants.len() <= PREFETCH_AT_MOST,
             Prefetch::Always => true,
@@ -342,7 +343,11 @@ impl Wired {
             let kept = kept.filter(|kept| kept.tickets.may_go_on(secrets));
             let keeper = kept.map(|kept| kept.keeper.clone());
             let clock = &self.shared.clock;
-            let recalled = if kept.is_none() { self.warm.recall(tenant, clock) } else { Recalled::default() };
+            let mut recalled = if kept.is_none() { self.warm.recall(tenant, clock) } else { Recalled::default() };
+            if running.is_some_and(|running| running.has(tenant)) {
+                // What a reload drops does not come back from the store.
+                recalled.ticket = None;
+            }
             let Wiring { login, keeper } = self.backplane.tenant(&self.config, tenant, keeper, recalled.state.as_ref(), prefetch)?;
             let login = Arc::new(login);
             let serial = login.identity().pin.clone();
@@ -378,6 +383,11 @@ impl Wired {
         self.tenants = tenants;
         self.backplane.tidy();
         Ok(taken_over)
+    }
+
+    /// Whether there is a tenant of this name.
+    fn has(&self, tenant: &config::Tenant) -> bool {
+        self.config.tenants.binary_search_by(|old| old.name.cmp(&tenant.name)).is_ok()
     }
 
     /// The tenant that these settings made, if they made one that is the same.

@@ -34,7 +34,7 @@ pub struct Cli {
     /// Let the process be dumped and traced; its memory holds keys and tickets
     ///
     /// The kernel writes a core file with the rights of the process: what `run` leaves to one needs --no-confine as well, unless the
-    /// kernel hands cores to a program (core_pattern begins with a pipe).
+    /// kernel hands cores to a program (core_pattern begins with a pipe). The limit of a core's size stays as it is: `ulimit -c`.
     #[arg(long, global = true)]
     allow_core: bool,
 

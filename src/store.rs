@@ -81,7 +81,7 @@ impl Store {
         let lock = dir.lock(LOCK).map_err(failed("locked"))?.ok_or_else(|| StoreError::Locked(path.to_owned()))?;
         let path = path.display();
         if dir.open_to_others().unwrap_or(false) {
-            tracing::warn!(%path, "others may enter the store, and could put older records in place of newer ones: chmod 700");
+            tracing::warn!(%path, "others may enter the store: chmod 700");
         }
         if let Err(error) = dir.sweep() {
             tracing::warn!(%path, %error, "unfinished records from before cannot be removed from the store");
@@ -124,11 +124,11 @@ impl Store {
         match self.dir.set_aside(&name, &aside) {
             Ok(()) => tracing::warn!(
                 tenant, file = %file.display(),
-                "the tenant's stored record is not used: {why}; it was set aside, and costs one exchange"
+                "the tenant's stored record is not used: {why}; it was set aside, costs one exchange, and the serial is pinned anew"
             ),
             Err(error) => tracing::warn!(
                 tenant, file = %self.dir.path().join(name).display(), %error,
-                "the tenant's stored record is not used: {why}; it costs one exchange, and cannot be set aside: remove it"
+                "the tenant's stored record is not used: {why}; it costs one exchange, the serial is pinned anew, and it cannot be set aside: remove it"
             ),
         }
         None

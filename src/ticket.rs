@@ -79,6 +79,17 @@ pub trait Exchange: Send + Sync + 'static {
     /// One exchange, with its own time limit. Never runs inside a client's request.
     fn exchange(&self) -> Pin<Box<dyn Future<Output = Result<Grant, ExchangeFailure>> + Send + '_>>;
 
+    /// For how long no exchange is worth trying: no error ends the renewing, but some will not go away by themselves.
+    fn pause(&self) -> Duration {
+        Duration::ZERO
+    }
+
+    /// Whether a client secret is still one of those that exchanges are done with.
+    fn owns(&self, app_token: &HeaderValue) -> bool {
+        let _ = app_token;
+        true
+    }
+
     /// Upstream refuses `ticket`, although it is a fresh one: whether the next exchange will be done with another client secret.
     fn doubt(&self, ticket: &Ticket) -> bool {
         let _ = ticket;

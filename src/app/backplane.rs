@@ -40,6 +40,8 @@ pub struct Backplane {
     logins: Vec<(LoginKey, Arc<Login>)>,
     /// By login service: what is accepted at one may not be at another.
     applications: Vec<(BaseUrl, Arc<Application>)>,
+    /// Those of before a reload, until it is known which of them are still there.
+    known: Vec<(BaseUrl, Arc<Application>)>,
     pins: serial::Pins,
 }
 
@@ -85,12 +87,12 @@ impl Backplane {
     pub(super) fn keep_on(&mut self, before: &Backplane) {
         self.states = before.states.clone();
         self.pins = before.pins.clone();
-        self.applications = before.applications.clone();
+        self.known = before.applications.clone();
     }
 
-    /// Forgets the applications that no tenant has any more.
+    /// Forgets the applications that no tenant has any more: their secrets are no longer ours to keep.
     pub(super) fn tidy(&mut self) {
-        self.applications.retain(|(_, application)| Arc::strong_count(application) > 1);
+        self.known = Vec::new();
     }
 
     /// Wires the clients. Without trusted roots only a configuration that needs none (loopback, plain) works.
@@ -112,8 +114,8 @@ impl Backplane {
             permits: Arc::new(Semaphore::new(config.renewal.concurrency)),
             patience: config.superoffice.login_timeout + config.state.min_interval + Duration::from_secs(1),
         });
-        let (logins, applications, pins) = Default::default();
-        Ok(Backplane { upstream, caller, clock, states, logins, applications, pins })
+        let (logins, applications, known, pins) = Default::default();
+        Ok(Backplane { upstream, caller, clock, states, logins, applications, known, pins })
     }
 
     /// The client for the web API.
@@ -156,12 +158,15 @@ impl Backplane {
     fn application(&mut self, tenant: &config::Tenant) -> Result<Arc<Application>, StartError> {
         let config::Tenant { login_url, signing_keys, client_secrets, .. } = tenant;
         let same = |(login, known): &&(BaseUrl, Arc<Application>)| login == login_url && known.is_of(signing_keys, client_secrets);
-        if let Some((_, known)) = self.applications.iter().find(same) {
-            return Ok(known.clone());
+        if let Some((_, used)) = self.applications.iter().find(same) {
+            return Ok(used.clone());
         }
-        let made = Arc::new(Application::new(signing_keys.clone(), client_secrets).map_err(|error| unfit(tenant, &error))?);
-        self.applications.push((login_url.clone(), made.clone()));
-        Ok(made)
+        let application = match self.known.iter().find(same) {
+            Some((_, known)) => known.clone(),
+            None => Arc::new(Application::new(signing_keys.clone(), client_secrets).map_err(|error| unfit(tenant, &error))?),
+        };
+        self.applications.push((login_url.clone(), application.clone()));
+        Ok(application)
     }
 
     fn login(&mut self, config: &Config, tenant: &config::Tenant) -> Arc<Login> {

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use jiff::SignedDuration;
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
@@ -23,6 +24,9 @@ use crate::ticket::{self, Kept, Ticket};
 
 /// How long the end of the process waits for the disk.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Clocks are not read at the same moment.
+const SAME: SignedDuration = SignedDuration::from_secs(2);
 
 /// The store, if there is one that can be used.
 #[derive(Default)]
@@ -112,8 +116,11 @@ fn digest(secret: &str) -> [u8; 32] {
 }
 
 fn memo(kept: &Kept, token: [u8; 32], now: Moment) -> ticket::Memo {
-    // By its age, not by what the wall clock showed: that may have been set since.
-    let wall = |moment: Moment| now.wall - now.since(moment);
+    // By its age, where the wall clock was set since; else as it was, so that the same is the same.
+    let wall = |moment: Moment| {
+        let by_age = now.wall - now.since(moment);
+        if moment.wall.duration_since(by_age).abs() < SAME { moment.wall } else { by_age }
+    };
     let value = Zeroizing::new(String::from_utf8_lossy(kept.ticket.value()).into_owned());
     ticket::Memo {
         value: SecretString::from(value.as_str()),

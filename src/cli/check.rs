@@ -20,6 +20,7 @@ use crate::config::{Config, Outbound, Tenant};
 use crate::proxy::{headers, target};
 use crate::server;
 use crate::server::unix::{Place, make_room};
+use crate::store::{Store, StoreError};
 use crate::superoffice::http::Caller;
 use crate::superoffice::origin::AllowedBase;
 use crate::superoffice::tenant::Granted;
@@ -76,6 +77,9 @@ pub async fn run(file: &Path, online: bool) -> Result<ExitCode, CliError> {
             eprintln!("note: {error}: somebody listens there, perhaps soproxy itself");
         }
     }
+    if let Some(error) = config.store.as_deref().and_then(unusable) {
+        eprintln!("note: {error}: run would go on without");
+    }
     let sockets = config.listen.sockets.iter().chain(config.listeners.iter().flat_map(|listener| &listener.sockets));
     for place in sockets {
         if let Err(error) = make_room(&place.path) {
@@ -98,6 +102,22 @@ pub async fn run(file: &Path, online: bool) -> Result<ExitCode, CliError> {
     say(&super::run::report(&config))?;
     say(&format!("{}: {} tenant(s), to listen on {}\n", file.display(), config.tenants.len(), addresses.join(" and ")))?;
     Ok(if failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Why the store cannot be used. One that is in use is: by soproxy itself, probably.
+fn unusable(path: &Path) -> Option<String> {
+    if path.symlink_metadata().is_ok() {
+        return match Store::open(path) {
+            Ok(_) | Err(StoreError::Locked(_)) => None,
+            Err(error) => Some(format!("{error} ({})", error.hint())),
+        };
+    }
+    // It would be made, but `check` makes nothing.
+    let above = path.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    match rustix::fs::access(above, rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK) {
+        Ok(()) => None,
+        Err(error) => Some(format!("the store {} cannot be made in {}: {error}", path.display(), above.display())),
+    }
 }
 
 /// What trying a tenant gave: the table's cells, and the reason if it failed.

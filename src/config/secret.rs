@@ -4,7 +4,7 @@
 mod command;
 mod error;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::fs::File;
@@ -91,6 +91,8 @@ pub struct Secrets<'a> {
     dir: &'a Path,
     env: &'a BTreeMap<String, String>,
     runs: bool,
+    /// Whether any reference was a command.
+    commands: Cell<bool>,
     outputs: RefCell<Outputs>,
     /// All files that were asked for.
     named: RefCell<BTreeSet<PathBuf>>,
@@ -101,7 +103,15 @@ pub struct Secrets<'a> {
 impl<'a> Secrets<'a> {
     /// `dir` is the configuration file's directory. Runs no command.
     pub fn new(dir: &'a Path, env: &'a BTreeMap<String, String>) -> Secrets<'a> {
-        Secrets { dir, env, runs: false, outputs: RefCell::default(), named: RefCell::default(), read: RefCell::default() }
+        Secrets {
+            dir,
+            env,
+            runs: false,
+            commands: Cell::new(false),
+            outputs: RefCell::default(),
+            named: RefCell::default(),
+            read: RefCell::default(),
+        }
     }
 
     /// Runs commands, if it may.
@@ -170,7 +180,13 @@ impl<'a> Secrets<'a> {
         }
     }
 
+    /// Whether a secret that was asked for comes from a program.
+    pub fn has_commands(&self) -> bool {
+        self.commands.get()
+    }
+
     fn output(&self, command: &[String], timeout: Duration) -> Result<Zeroizing<Vec<u8>>, SecretError> {
+        self.commands.set(true);
         let failed = |failure| SecretError::Command { program: program(command), failure };
         let Some((name, arguments)) = command.split_first().filter(|_| self.runs) else { return Err(failed(Failure::NotRun)) };
         let key = (command.to_vec(), timeout);

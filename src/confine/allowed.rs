@@ -106,6 +106,9 @@ pub const ALWAYS: &[c_long] = &[
     libc::SYS_gettid,
     libc::SYS_getpid,
     libc::SYS_tgkill,
+    // By which musl's abort() ends the process; it knows no process to be bound to, Landlock's scope does.
+    #[cfg(target_env = "musl")]
+    libc::SYS_tkill,
     libc::SYS_exit,
     libc::SYS_exit_group,
     libc::SYS_rt_sigaction,

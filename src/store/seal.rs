@@ -36,7 +36,7 @@ const TAG: usize = 16;
 pub const MAX_BYTES: usize = HEADER + record::MAX_BYTES + TAG;
 
 /// Whose record it is: the name it is kept under, and what else must be the same when it is read again.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Identity {
     tenant: String,
     context: String,

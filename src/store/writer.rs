@@ -55,9 +55,11 @@ impl Writer {
         Ok(Writer { shared })
     }
 
-    /// A tenant's record is written from now on, whenever its handle says that it has changed.
+    /// A tenant's record is written from now on, whenever its handle says that it has changed; an earlier handle of the same
+    /// tenant says nothing any more.
     pub fn attach(&self, identity: Identity, source: Source) -> Handle {
-        let id = self.shared.queue().attach(identity, source);
+        // What is replaced is dropped without the lock: what its source holds may do anything.
+        let (id, _replaced) = self.shared.queue().attach(identity, source);
         Handle { id, shared: self.shared.clone() }
     }
 

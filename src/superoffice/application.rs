@@ -61,13 +61,15 @@ impl Application {
         *self.keys == *keys && texts.eq(secrets.iter().map(ExposeSecret::expose_secret))
     }
 
-    /// Every pair: the one that was accepted last, then the others in order. `prefer` is the place of a secret that comes
-    /// before the one that was accepted.
-    pub fn pairs(&self, prefer: Option<usize>) -> impl Iterator<Item = Pair<'_>> {
+    /// Every pair: the one that was accepted last, then the others in order; but those with secrets that are `doubted`, by their
+    /// places, come after all others.
+    pub fn pairs(&self, doubted: &[usize]) -> impl Iterator<Item = Pair<'_>> {
         let good = self.good.load(Ordering::Relaxed);
-        let first = prefer.map_or(good, |secret| good - good % self.secrets.len() + secret);
-        let others = (0..self.keys.len() * self.secrets.len()).filter(move |&at| at != first);
-        std::iter::once(first).chain(others).filter_map(|at| self.pair(at))
+        let others = (0..self.keys.len() * self.secrets.len()).filter(|&at| at != good);
+        let mut order: Vec<usize> = std::iter::once(good).chain(others).collect();
+        // Stable: within each half the order stays.
+        order.sort_by_key(|at| doubted.contains(&(at % self.secrets.len())));
+        order.into_iter().filter_map(|at| self.pair(at))
     }
 
     /// The login service accepted this pair, after it had refused others. `false`: that was known.
@@ -156,18 +158,19 @@ mod tests {
         Application::new(vec![key; keys].into(), &secrets).unwrap()
     }
 
-    fn order(application: &Application, prefer: Option<usize>) -> Vec<usize> {
-        application.pairs(prefer).map(|pair| pair.at).collect()
+    fn order(application: &Application, doubted: &[usize]) -> Vec<usize> {
+        application.pairs(doubted).map(|pair| pair.at).collect()
     }
 
     #[test]
     fn what_was_accepted_last_is_tried_first_and_the_others_in_order() {
         let application = application(2, &["a", "b"]);
-        assert_eq!(order(&application, None), [0, 1, 2, 3]);
-        let pair = application.pairs(None).nth(3).unwrap();
+        assert_eq!(order(&application, &[]), [0, 1, 2, 3]);
+        let pair = application.pairs(&[]).nth(3).unwrap();
         assert!(application.accepted(pair) && !application.accepted(pair));
-        assert_eq!(order(&application, None), [3, 0, 1, 2]);
-        assert_eq!(order(&application, Some(0)), [2, 0, 1, 3], "another secret with the key that was accepted");
+        assert_eq!(order(&application, &[]), [3, 0, 1, 2]);
+        assert_eq!(order(&application, &[1]), [0, 2, 3, 1], "other secrets come first");
+        assert_eq!(order(&application, &[0, 1]), [3, 0, 1, 2]);
         assert_eq!(pair.place(&application), "private key 2, client secret 2");
         assert_eq!(application.choice().unwrap(), "2 private keys and 2 client secrets");
     }

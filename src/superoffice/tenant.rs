@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use http::HeaderValue;
 use secrecy::ExposeSecret;
 use zeroize::Zeroizing;
 
@@ -42,18 +43,10 @@ pub struct TenantLogin {
     identity: Identity,
     login: Arc<Login>,
     keeper: Arc<Keeper>,
-    doubts: Mutex<Doubts>,
+    /// The places of client secrets with which exchanges succeed and calls fail.
+    doubted: Mutex<Vec<usize>>,
     /// The last token of another database, and when it came.
     foreign: Mutex<Option<(ExchangeFailure, Moment)>>,
-}
-
-/// Client secrets with which exchanges succeed and calls fail.
-#[derive(Default)]
-struct Doubts {
-    /// Their places.
-    doubted: Vec<usize>,
-    /// The place of the one to try instead.
-    prefer: Option<usize>,
 }
 
 /// A grant, and what the token told besides.
@@ -67,7 +60,7 @@ pub struct Granted {
 impl TenantLogin {
     /// A tenant; `keeper` knows whether it runs.
     pub fn new(identity: Identity, login: Arc<Login>, keeper: Arc<Keeper>) -> TenantLogin {
-        TenantLogin { identity, login, keeper, doubts: Mutex::default(), foreign: Mutex::default() }
+        TenantLogin { identity, login, keeper, doubted: Mutex::default(), foreign: Mutex::default() }
     }
 
     /// What makes it.
@@ -78,10 +71,10 @@ impl TenantLogin {
     /// One exchange, observed; while one secret replaces another as many as it takes. A refused one costs no row.
     pub async fn obtain(&self, observer: Observer<'_>) -> Result<Granted, ExchangeFailure> {
         let Identity { context, system_user_token, application, .. } = &self.identity;
-        let prefer = lock(&self.doubts).prefer;
+        let doubted = lock(&self.doubted).clone();
         let mut refused: Option<ExchangeFailure> = None;
         let mut unfit_keys = Vec::new();
-        for pair in application.pairs(prefer) {
+        for pair in application.pairs(&doubted) {
             if unfit_keys.contains(&pair.key_at) {
                 continue;
             }
@@ -125,7 +118,7 @@ impl TenantLogin {
     fn grant(&self, claims: SystemUserClaims, pair: Pair<'_>) -> Result<Granted, ExchangeFailure> {
         let Identity { pin, serial, .. } = &self.identity;
         if let Err(changed) = pin.judge(&claims.serial, serial.as_deref()) {
-            let wire = "the login service's token is of another database than those before it".to_owned();
+            let wire = "the login service's token is of another database than those before it; the proxy's log says what to do".to_owned();
             let log = format!(
                 "{changed}: the ticket is not used. If SuperOffice has replaced this tenant's database, say so by `serial = {:?}` in its table, and reload; if not, find out who answers in its place",
                 changed.seen
@@ -175,17 +168,26 @@ impl Exchange for TenantLogin {
     fn doubt(&self, ticket: &Ticket) -> bool {
         let secrets = self.identity.application.secrets();
         let Some(at) = secrets.iter().position(|secret| *secret.header() == ticket.app_token) else { return false };
-        let mut doubts = lock(&self.doubts);
-        if !doubts.doubted.contains(&at) {
-            doubts.doubted.push(at);
-        }
-        let next = (0..secrets.len()).find(|other| !doubts.doubted.contains(other));
-        match next {
-            Some(_) => doubts.prefer = next,
+        let mut doubted = lock(&self.doubted);
+        // One that comes back although it is doubted: the login service accepted none of the others.
+        let another = !doubted.contains(&at) && doubted.len() + 1 < secrets.len();
+        if another {
+            doubted.push(at);
+        } else {
             // All were tried. After the pause that follows, all may be tried once more.
-            None => doubts.doubted.clear(),
+            doubted.clear();
         }
-        next.is_some()
+        another
+    }
+
+    fn pause(&self) -> Duration {
+        let now = self.login.clock().now();
+        let foreign = lock(&self.foreign);
+        foreign.as_ref().map_or(Duration::ZERO, |(_, at)| FOREIGN_PAUSE.saturating_sub(now.since(*at)))
+    }
+
+    fn owns(&self, app_token: &HeaderValue) -> bool {
+        self.identity.application.secrets().iter().any(|secret| secret.header() == app_token)
     }
 }
 

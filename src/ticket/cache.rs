@@ -370,6 +370,7 @@ impl Slot {
                 state.go_on();
                 self.invalidated.fetch_max(ticket.generation, Ordering::AcqRel);
                 drop(state);
+                self.tell();
                 tracing::info!(
                     tenant = self.tenant,
                     generation = ticket.generation,
@@ -401,7 +402,7 @@ impl Slot {
                     Ok(()) => failures = 0,
                     Err(failure) => {
                         failures += 1;
-                        let wait = backoff(failures, rand::random());
+                        let wait = backoff(failures, rand::random()).max(lock(&self.exchange).pause());
                         self.report(failure, wait, failures);
                         tokio::select! {
                             () = self.shared.clock.sleep(wait) => {}
@@ -462,14 +463,20 @@ impl Slot {
     async fn renew(&self) -> Result<(), ExchangeFailure> {
         self.make_progress(|progress| progress.in_flight = true);
         let Ok(permit) = self.shared.permits.acquire().await else { return Err(removed().failure) };
-        let exchange = lock(&self.exchange).clone();
-        // In a task of its own, so that even a panic in it is a failure like any other.
-        let grant = AbortOnDropHandle::new(tokio::spawn(async move { exchange.exchange().await })).await;
+        let grant = loop {
+            let exchange = lock(&self.exchange).clone();
+            // In a task of its own, so that even a panic in it is a failure like any other.
+            let grant = AbortOnDropHandle::new(tokio::spawn(async move { exchange.exchange().await })).await;
+            let grant = grant.unwrap_or_else(|error| {
+                let wire = "the exchange broke off".to_owned();
+                Err(ExchangeFailure { log: format!("{wire}: {error}"), wire })
+            })?;
+            // A reload may have taken the client secret away meanwhile.
+            if lock(&self.exchange).owns(&grant.app_token) {
+                break grant;
+            }
+        };
         drop(permit);
-        let grant = grant.unwrap_or_else(|error| {
-            let wire = "the exchange broke off".to_owned();
-            Err(ExchangeFailure { log: format!("{wire}: {error}"), wire })
-        })?;
         let before = self.current.load_full();
         let generation = before.as_ref().map_or(0, |ticket| ticket.generation) + 1;
         let after_refusal = before.is_some_and(|ticket| ticket.generation <= self.invalidated.load(Ordering::Acquire));

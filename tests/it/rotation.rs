@@ -151,3 +151,27 @@ async fn an_answer_does_not_give_away_the_ticket_or_the_client_secret() {
     no_secrets(&told);
     no_secrets(&records.with("gave away").await);
 }
+
+/// The first secret is good, the second is not yet: a call that is always refused is no reason to exchange again and again.
+#[tokio::test]
+async fn a_second_secret_that_is_not_valid_yet_makes_no_storm_of_401s() {
+    let home = Home::new().await;
+    home.write("next_secret", "not-yet-valid-at-superoffice");
+    let (one, two) = (
+        "client_secret = { file = \"secrets/client_secret\" }",
+        "client_secret = [{ file = \"secrets/client_secret\" }, { file = \"next_secret\" }]",
+    );
+    home.edit("proxy.toml", one, two);
+    let program = home.spawn(&["run"]);
+    let (proxy, _) = program.addresses().await;
+    assert_eq!(get(proxy, ECHO).await.status, 200);
+    home.sandbox.control().change_faults(|faults| faults.set("unauthorized=always").unwrap());
+    tokio::time::sleep(Duration::from_millis(2100)).await;
+    for _ in 0..20 {
+        assert_eq!(get(proxy, ECHO).await.status, 401);
+    }
+    let counters = home.sandbox.control().counters();
+    let good = counters.exchanges_of(TENANT) - counters.exchanges_refused;
+    assert!(good <= 3, "the first, one because of a 401, and one that looks for another secret: {good}");
+    program.logged("no further renewal because of a 401 for now", 1).await;
+}

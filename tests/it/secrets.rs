@@ -188,6 +188,7 @@ async fn a_confined_process_runs_no_command_again_unless_it_may() {
     let program = home.spawn(&["run"]);
     let (proxy, _) = program.addresses().await;
     becomes(&program, proxy, SECOND, 200).await;
+    assert!(program.stderr().contains("confine.execute") && program.stderr().contains("not again"), "{}", program.stderr());
     if !program.stderr().contains("seccomp") {
         return eprintln!("skipped: {}", program.stderr());
     }

@@ -212,6 +212,8 @@ async fn a_tenant_that_comes_with_a_reload_is_recalled_too() {
 async fn a_store_that_cannot_be_had_is_said_and_does_without() {
     let home = home().await;
     home.write("store", "a file");
+    let checked = home.run(&["check"]).await;
+    assert!(checked.code == 0 && checked.stderr.contains("the store") && checked.stderr.contains("run would go on without"), "{checked:?}");
     let program = served(&home).await;
     assert!(program.stderr().contains("the store") && program.stderr().contains("going on without"), "{}", program.stderr());
     no_secrets(&program.stderr());

@@ -84,6 +84,9 @@ impl fmt::Display for SecretError {
             SecretError::ControlCharacter(place) => write!(f, "{place} has a line break or another control character inside"),
             SecretError::Command { program, failure } => match failure {
                 Failure::Start { kind: io::ErrorKind::NotFound, .. } => write!(f, "there is no program {program}"),
+                Failure::Start { kind: io::ErrorKind::Unsupported, .. } => {
+                    write!(f, "the program {program} cannot be started: this process makes no other, because it is confined")
+                }
                 Failure::Start { error, .. } => write!(f, "the program {program} cannot be started: {error}"),
                 Failure::Ended(how) => write!(f, "the program {program} ended with {how}"),
                 Failure::Late(limit) => write!(f, "the program {program} was not done after {limit:?}, and was killed"),
@@ -111,7 +114,7 @@ fn hint(program: &str, failure: &Failure) -> String {
         }
         Failure::Start { kind: io::ErrorKind::NotFound, .. } => "install it, or write its whole path: it is looked for in PATH".to_owned(),
         Failure::Start { kind: io::ErrorKind::PermissionDenied | io::ErrorKind::Unsupported, .. } => {
-            "let the user that runs soproxy execute it; a confined process starts only what [confine] execute names: name it there, or start with --no-confine"
+            "let the user that runs soproxy execute it; a confined process starts only what [confine] execute names: name it there, for a script its interpreter, too, and restart; or start with --no-confine"
                 .to_owned()
         }
         Failure::Start { .. } => "name a program that this machine can execute; a script begins with #! and its interpreter".to_owned(),

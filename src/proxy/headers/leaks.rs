@@ -10,7 +10,7 @@ use crate::ticket::Ticket;
 /// What is shorter stands in ordinary words, too, and is no secret of SuperOffice's.
 const SHORTEST: usize = 8;
 
-/// Takes out every header that holds a secret of the request, as it is or percent-encoded: their names, for the log.
+/// Takes out every header that holds a secret of the request, as it is or percent-encoded, once or twice: their names, for the log.
 pub fn take(headers: &mut HeaderMap, ticket: &Ticket) -> Vec<HeaderName> {
     let secrets = [ticket.value(), ticket.app_token.as_bytes()];
     let Some(shortest) = secrets.iter().map(|secret| secret.len()).filter(|&length| length >= SHORTEST).min() else { return Vec::new() };
@@ -28,7 +28,9 @@ pub fn take(headers: &mut HeaderMap, ticket: &Ticket) -> Vec<HeaderName> {
 
 fn holds(line: &[u8], secrets: [&[u8]; 2]) -> bool {
     let within = |line: &[u8]| secrets.iter().any(|secret| secret.len() >= SHORTEST && memmem::find(line, secret).is_some());
-    within(line) || (memchr::memchr(b'%', line).is_some() && within(&percent_decode(line).collect::<Vec<u8>>()))
+    let decoded = |line: &[u8]| memchr::memchr(b'%', line).is_some().then(|| percent_decode(line).collect::<Vec<u8>>());
+    // A URL may hold another one.
+    within(line) || decoded(line).is_some_and(|once| within(&once) || decoded(&once).is_some_and(|twice| within(&twice)))
 }
 
 #[cfg(test)]
@@ -58,6 +60,7 @@ mod tests {
             ("server", "Microsoft-IIS/8.5"),
             ("x-echo", "Authorization: SOTicket 7T:MAA3AGYA+/=="),
             ("location", "https://sod.superoffice.com/login?ctx=7T%3aMAA3AGYA%2B%2F%3D%3D&x=1"),
+            ("x-twice", "/login?to=%2Fx%3Ft%3D7T%253AMAA3AGYA%252B%252F%253D%253D"),
             ("x-app", "f2398a3a-client"),
             ("x-partly", "7T:MAA3AGYA, f2398a3a"),
             ("set-cookie", "a=1"),
@@ -65,7 +68,7 @@ mod tests {
         ];
         let (kept, taken) = left(&lines, &ticket);
         assert_eq!(kept, ["server", "x-partly"]);
-        assert_eq!(taken, ["x-echo", "location", "x-app", "set-cookie"]);
+        assert_eq!(taken, ["x-echo", "location", "x-twice", "x-app", "set-cookie"]);
     }
 
     #[test]

@@ -12,6 +12,8 @@ use crate::ticket::backoff;
 #[derive(Default)]
 pub(super) struct Queue {
     entries: BTreeMap<u64, Entry>,
+    /// The entry of each tenant.
+    ids: BTreeMap<Identity, u64>,
     last_id: u64,
     /// Those that are to be written, in the order in which they changed.
     ready: VecDeque<u64>,
@@ -50,15 +52,21 @@ pub(super) struct Job {
 }
 
 impl Queue {
-    pub(super) fn attach(&mut self, identity: Identity, source: Source) -> u64 {
+    /// A tenant has one entry: the latest takes the place of the one before, which is given back, and goes on with what that
+    /// had written. So a file has one writer, and a reload that changes nothing writes nothing.
+    pub(super) fn attach(&mut self, identity: Identity, source: Source) -> (u64, Option<Entry>) {
+        let before = self.ids.get(&identity).copied().and_then(|id| self.detach(id));
         self.last_id += 1;
-        let entry = Entry { identity: Arc::new(identity), source, queued: false, failures: 0, written: None };
+        self.ids.insert(identity.clone(), self.last_id);
+        let written = before.as_ref().and_then(|before| before.written.clone());
+        let entry = Entry { identity: Arc::new(identity), source, queued: false, failures: 0, written };
         self.entries.insert(self.last_id, entry);
-        self.last_id
+        (self.last_id, before)
     }
 
     pub(super) fn detach(&mut self, id: u64) -> Option<Entry> {
         let entry = self.entries.remove(&id)?;
+        self.ids.remove(&entry.identity);
         self.later.remove(&id);
         self.failing -= usize::from(entry.failures > 0);
         Some(entry)

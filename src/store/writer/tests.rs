@@ -139,7 +139,7 @@ fn a_dropped_writer_gives_the_store_back() {
 fn one_line_tells_of_a_full_disk_and_one_of_its_end() {
     let now = Instant::now();
     let mut queue = Queue::default();
-    let ids: Vec<u64> = ["one", "two", "three"].map(|name| queue.attach(identity(name), Arc::new(|| None))).into();
+    let ids: Vec<u64> = ["one", "two", "three"].map(|name| queue.attach(identity(name), Arc::new(|| None)).0).into();
     assert!(queue.failed(ids[0], now, 0.5));
     assert!(!queue.failed(ids[1], now, 0.5));
     assert!(!queue.failed(ids[0], now, 0.5));
@@ -154,4 +154,22 @@ fn one_line_tells_of_a_full_disk_and_one_of_its_end() {
     assert!(queue.failed(ids[2], now, 0.5), "another streak");
     queue.detach(ids[2]);
     assert!(queue.failed(ids[1], now, 0.5), "one that is gone fails no more");
+}
+
+#[test]
+fn a_tenant_that_is_attached_again_has_one_writer_that_knows_what_was_written() {
+    let mut queue = Queue::default();
+    let attach = |queue: &mut Queue| queue.attach(identity("one"), Arc::new(|| None)).0;
+    let first = attach(&mut queue);
+    assert!(queue.changed(first));
+    let job = queue.take(Instant::now()).unwrap();
+    assert!(job.written.is_none());
+    queue.succeeded(first, Some(Written { key: key(), digest: [7; 32] }));
+    let second = attach(&mut queue);
+    assert!(!queue.changed(first) && queue.detach(first).is_none(), "the earlier handle says nothing any more");
+    assert!(queue.changed(second));
+    assert_eq!(queue.take(Instant::now()).unwrap().written.unwrap().digest, [7; 32]);
+    queue.finish(Instant::now() + Duration::from_secs(1));
+    assert_eq!(queue.take(Instant::now()).unwrap().id, second);
+    assert!(queue.take(Instant::now()).is_none(), "one file has one writer");
 }

@@ -243,6 +243,7 @@ impl Keeper {
                 && let endpoint @ Some(_) = services()
             {
                 slot.standing.store(Arc::new(Standing { endpoint, ..(*standing).clone() }));
+                slot.told();
             }
             return;
         }
