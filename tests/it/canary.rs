@@ -121,11 +121,15 @@ async fn no_fault_of_superoffice_brings_a_secret_out() {
             "soap_ticket=http_401",
             "throttle.Cust12345.rate=1",
         ] {
+            // The two kinds differ in the exchange alone.
+            if kind == "rest" && !(fault.starts_with("login") || fault.starts_with("jw")) {
+                continue;
+            }
             bench.fault(fault);
             bench.sandbox.control().revoke_tickets(None);
             hand.advance(Duration::from_secs(1000));
             // Tried at once, whatever failed before.
-            bench.live.apply(bench.config_with(&[("upstream.total_timeout", "700ms"), ("upstream.queue_timeout", "200ms")])).unwrap();
+            bench.live.apply(bench.config_with(&[("upstream.total_timeout", "300ms"), ("upstream.queue_timeout", "200ms")])).unwrap();
             cage.search(fault, &everything(&bench).await);
             bench.sandbox.control().change_faults(|faults| *faults = Default::default());
         }

@@ -194,7 +194,7 @@ fn lanes() -> [(PathBuf, usize); 3] {
     let memory = PathBuf::from("/dev/shm");
     let disk = std::env::temp_dir();
     let memory = if memory.is_dir() { memory } else { disk.clone() };
-    [(memory.clone(), 140), (memory, 140), (disk, 30)]
+    [(memory.clone(), 100), (memory, 100), (disk, 20)]
 }
 
 #[test]
