@@ -10,8 +10,9 @@ use serde::Serialize;
 
 use crate::body::{Body, empty, full};
 use crate::proxy::{Proxy, Tenant};
+use crate::reload::Reloads;
 use crate::server::guard::HostGuard;
-use crate::server::{Ends, Handler, Inbound};
+use crate::server::{Ends, Handler, Inbound, Stop};
 use crate::superoffice::state::keeper::Report;
 use crate::ticket::cache::Status;
 
@@ -20,6 +21,8 @@ use crate::ticket::cache::Status;
 pub struct Admin {
     proxy: Arc<ArcSwap<Proxy>>,
     guard: Arc<HostGuard>,
+    reloads: Reloads,
+    stop: Stop,
 }
 
 /// The body of `/readyz`.
@@ -92,8 +95,8 @@ impl TenantReadiness {
 
 impl Admin {
     /// Looks at whichever snapshot is current when asked.
-    pub fn new(proxy: Arc<ArcSwap<Proxy>>, guard: HostGuard) -> Admin {
-        Admin { proxy, guard: Arc::new(guard) }
+    pub fn new(proxy: Arc<ArcSwap<Proxy>>, guard: HostGuard, reloads: Reloads, stop: Stop) -> Admin {
+        Admin { proxy, guard: Arc::new(guard), reloads, stop }
     }
 
     /// How the tenants stand now.
@@ -102,7 +105,7 @@ impl Admin {
         let stands = |tenant: &Tenant| TenantReadiness::new(tenant.tickets.status(), tenant.keeper.report());
         let tenants: BTreeMap<_, TenantReadiness> =
             proxy.routes.tenants().map(|tenant| (String::from(&*tenant.name), stands(tenant))).collect();
-        let draining = proxy.common.drain.is_cancelled();
+        let draining = self.stop.leaving.is_cancelled() || proxy.common.drain.is_cancelled();
         let ready = !draining && tenants.values().any(|tenant| tenant.can_serve);
         Readiness { ready, draining, tenants }
     }

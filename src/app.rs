@@ -34,6 +34,7 @@ use crate::proxy::governor::Governor;
 use crate::proxy::route::Routes;
 use crate::proxy::{Common, InFlight, KnownHomes, Proxy, Recorded, Settings, Shelf, Tenant};
 use crate::push::StatePush;
+use crate::reload::{Reloads, Report};
 use crate::server::gate::Violation;
 use crate::server::guard::HostGuard;
 use crate::server::tls::{self, Tls};
@@ -86,6 +87,7 @@ pub struct App {
     live: Live,
     warm: Arc<Warm>,
     stop: Stop,
+    reloads: Reloads,
 }
 
 /// The part of a running proxy that a reload changes.
@@ -175,11 +177,12 @@ impl App {
             metrics: Arc::new(Metrics::new(listen.threads(), ProxyError::TABLE.iter().map(|row| row.0))),
         };
         let proxy = Arc::new(ArcSwap::from_pointee(wired.snapshot(common, &started.doors)));
-        let admin = Admin::new(proxy.clone(), admin_guard);
+        let reloads = Reloads::default();
+        let admin = Admin::new(proxy.clone(), admin_guard, reloads.clone(), stop.clone());
         let push = StatePush::new(proxy.clone());
         let live = Live(Arc::new(LiveParts { proxy, clock, started, wired: Mutex::new(wired) }));
         let crew = Crew::start(listen.threads())?;
-        Ok(App { listeners, admin_listeners, admin, push_listeners, push, config: listen, crew, live, warm, stop })
+        Ok(App { listeners, admin_listeners, admin, push_listeners, push, config: listen, crew, live, warm, stop, reloads })
     }
 
     /// Where the proxy listens.
@@ -205,6 +208,11 @@ impl App {
     /// What a reload works on.
     pub fn live(&self) -> Live {
         self.live.clone()
+    }
+
+    /// How reloads are asked for.
+    pub fn reloads(&self) -> Reloads {
+        self.reloads.clone()
     }
 
     /// How it is stopped.
@@ -248,10 +256,11 @@ impl App {
 impl Live {
     /// Replaces the snapshot. Tenants whose settings are the same keep their tickets; requests in flight finish with what
     /// they started with. Sections that are bound at start stay as they are until a restart, with a warning.
-    pub fn apply(&self, config: Config) -> Result<(), StartError> {
+    pub fn apply(&self, config: Config) -> Result<Report, StartError> {
         let parts = &*self.0;
         let mut wired = parts.wired.lock().unwrap_or_else(PoisonError::into_inner);
         parts.started.may_serve(&config)?;
+        let mut report = Report::default();
         for (section, changed) in [
             (
                 "[listen] (but for hosts, default_tenant, public_url, trusted_proxies, max_uri, max_body and what is in the files of TLS)",
@@ -267,6 +276,7 @@ impl Live {
         ] {
             if changed {
                 tracing::warn!("{section} changed: that takes effect at the next start");
+                report.at_next_start.push(section.to_owned());
             }
         }
         // Not a matter of the configuration: what is in these files is followed in any case, only later.
@@ -292,7 +302,7 @@ impl Live {
         parts.proxy.store(Arc::new(next.snapshot(common, &parts.started.doors)));
         tracing::info!(tenants = next.tenants.len(), tickets_kept = kept, "configuration reloaded");
         *wired = next;
-        Ok(())
+        Ok(report)
     }
 }
 

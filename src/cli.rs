@@ -185,7 +185,7 @@ async fn serve(
     shutdown::on_signals(app.stop())?;
     if let Some(file) = file {
         let live = app.live();
-        reload::follow(file, watched, move |config| live.apply(config))?;
+        reload::follow(file, watched, app.reloads(), move |config| live.apply(config))?;
     }
     let (addresses, admin, push) = (app.addresses(), app.admin_addresses(), app.push_addresses());
     let push = (!push.is_empty()).then_some(push).map(tracing::field::debug);

@@ -1,19 +1,21 @@
 //! SIGHUP, or a secret's file that has changed → read the configuration anew → apply it. A configuration that cannot be read
 //! changes nothing, and says why.
 
+mod handle;
 mod watch;
 
 use std::fmt::Display;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
-use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::mpsc::RecvTimeoutError;
 use std::thread;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::signal::unix::{SignalKind, signal};
 
+pub use self::handle::{History, Reloads, Report, Request};
 use self::watch::Watch;
 use crate::config::Config;
 use crate::look::Look;
@@ -36,16 +38,17 @@ pub fn ignore_hangup() -> io::Result<()> {
     Ok(())
 }
 
-/// From now on listens for SIGHUP and looks at the files in `watched`, which are those of the configuration in use; hands each good
-/// configuration to `apply`, one after the other.
+/// From now on listens for SIGHUP and for what `reloads` is asked, and looks at the files in `watched`, which are those of the
+/// configuration in use; hands each good configuration to `apply`, one after the other.
 pub fn follow<E: Display>(
     file: PathBuf,
     watched: Vec<(PathBuf, Look)>,
-    apply: impl Fn(Config) -> Result<(), E> + Send + 'static,
+    reloads: Reloads,
+    apply: impl Fn(Config) -> Result<Report, E> + Send + 'static,
 ) -> io::Result<()> {
     let mut hangup = signal(SignalKind::hangup())?;
-    let (ask, asked) = mpsc::channel();
-    let mut reloader = Reloader { file, apply, watch: Watch::new(watched), again: None, said: String::new() };
+    let asked = reloads.answer_here();
+    let mut reloader = Reloader { file, apply, watch: Watch::new(watched), again: None, said: String::new(), reloads: reloads.clone() };
     let runtime = Handle::current();
     // Reads files and runs commands, which may take a while: no request shall wait for that, nor the end of the process, as it
     // would for a blocking task.
@@ -53,17 +56,20 @@ pub fn follow<E: Display>(
         let _runtime = runtime.enter();
         loop {
             let asked = match asked.recv_timeout(LOOK) {
-                Ok(()) => true,
-                Err(RecvTimeoutError::Timeout) => false,
+                Ok(request) => Some(request),
+                Err(RecvTimeoutError::Timeout) => None,
                 Err(RecvTimeoutError::Disconnected) => return,
             };
-            let turn = AssertUnwindSafe(|| if asked { reloader.asked() } else { reloader.look() });
+            let turn = AssertUnwindSafe(|| match asked {
+                Some(request) => reloader.asked(request),
+                None => reloader.look(),
+            });
             if catch_unwind(turn).is_err() {
                 tracing::error!("the configuration stays as it was: reading it anew failed by a mistake of ours");
             }
         }
     })?;
-    tokio::spawn(async move { while hangup.recv().await.is_some() && ask.send(()).is_ok() {} });
+    tokio::spawn(async move { while hangup.recv().await.is_some() && reloads.request(Request { by: "SIGHUP", answer: None }) {} });
     Ok(())
 }
 
@@ -76,14 +82,21 @@ struct Reloader<F> {
     again: Option<(u32, u32)>,
     /// Why the last attempt failed.
     said: String,
+    reloads: Reloads,
 }
 
-impl<E: Display, F: Fn(Config) -> Result<(), E>> Reloader<F> {
-    /// SIGHUP. Whoever sends it is there to see what is wrong: a failure is not tried again by itself.
-    fn asked(&mut self) {
-        if let Err(why) = self.load() {
+impl<E: Display, F: Fn(Config) -> Result<Report, E>> Reloader<F> {
+    /// SIGHUP and its like. Whoever sends it is there to see what is wrong: a failure is not tried again by itself.
+    fn asked(&mut self, request: Request) {
+        tracing::info!(by = request.by, "the configuration is read anew");
+        let outcome = self.load();
+        if let Err(why) = &outcome {
             tracing::error!("the configuration stays as it was: {why}");
-            self.said = why;
+            self.said = why.clone();
+        }
+        if let Some(answer) = request.answer {
+            // Whoever asked may have gone.
+            let _ = answer.send(outcome);
         }
     }
 
@@ -112,25 +125,27 @@ impl<E: Display, F: Fn(Config) -> Result<(), E>> Reloader<F> {
         }
     }
 
-    fn load(&mut self) -> Result<(), String> {
+    fn load(&mut self) -> Result<Report, String> {
         // Before anything is read: what changes meanwhile is seen as a change.
         let looks = self.watch.looks();
         let applied = Config::load(&self.file).map_err(|problems| format!("\n{problems}")).and_then(|mut config| {
             let watched = std::mem::take(&mut config.watched);
-            (self.apply)(config).map(|()| watched).map_err(|error| error.to_string())
+            (self.apply)(config).map(|report| (watched, report)).map_err(|error| error.to_string())
         });
-        match applied {
-            Ok(watched) => {
+        let outcome = match applied {
+            Ok((watched, report)) => {
                 self.watch = Watch::new(watched);
                 self.again = None;
                 self.said.clear();
-                Ok(())
+                Ok(report)
             }
             Err(why) => {
                 self.watch.tried(looks);
                 Err(why)
             }
-        }
+        };
+        self.reloads.note(&outcome);
+        outcome
     }
 }
 

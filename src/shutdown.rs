@@ -5,13 +5,23 @@ use std::io;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-/// How what serves is stopped.
+/// How what serves is stopped: [`Stop::begin`] asks for it, the rest follows.
 #[derive(Clone, Debug, Default)]
 pub struct Stop {
+    /// The process is going to stop: it is not ready any more.
+    pub leaving: CancellationToken,
     /// Accept no more, finish what is in flight.
     pub drain: CancellationToken,
     /// Drop every connection.
     pub abort: CancellationToken,
+}
+
+impl Stop {
+    /// Asks for an orderly stop, as the first SIGTERM does.
+    pub fn begin(&self) {
+        self.leaving.cancel();
+        self.drain.cancel();
+    }
 }
 
 /// Listens for SIGTERM and SIGINT from now on.
@@ -19,13 +29,13 @@ pub fn on_signals(stop: Stop) -> io::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     tokio::spawn(async move {
-        for (token, what) in [(&stop.drain, "draining; a second signal stops at once"), (&stop.abort, "stopping at once")] {
+        for (what, first) in [("draining; a second signal stops at once", true), ("stopping at once", false)] {
             tokio::select! {
                 _ = terminate.recv() => {}
                 _ = interrupt.recv() => {}
             }
             tracing::info!("signal received: {what}");
-            token.cancel();
+            if first { stop.begin() } else { stop.abort.cancel() }
         }
     });
     Ok(())

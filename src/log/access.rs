@@ -172,6 +172,12 @@ pub struct AccessRecord {
     pub ticket_wait: Duration,
     /// How long it waited for its turn.
     pub queue_wait: Duration,
+    /// How long it waited for a new connection to upstream; nothing when one was there.
+    pub connect: Duration,
+    /// When it was handed to upstream the last time, from its arrival.
+    pub sent: Option<Duration>,
+    /// When the head of upstream's answer to that was there, from its arrival.
+    pub answered: Option<Duration>,
     /// From the request's arrival to the answer's head.
     pub first_byte: Option<Duration>,
     /// Bytes of the answer's body.
@@ -211,6 +217,9 @@ impl AccessRecord {
             sent_twice: None,
             ticket_wait: Duration::ZERO,
             queue_wait: Duration::ZERO,
+            connect: Duration::ZERO,
+            sent: None,
+            answered: None,
             first_byte: None,
             bytes: 0,
             received: None,

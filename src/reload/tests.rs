@@ -115,10 +115,10 @@ fn what_fails_is_tried_again_less_and_less_often_and_heals() {
             return Err("not now");
         }
         applied.borrow_mut().push(config.tenants[1].client_secrets[0].expose_secret().to_owned());
-        Ok(())
+        Ok(Report::default())
     };
     let watch = Watch::new(std::mem::take(&mut config.watched));
-    let mut reloader = Reloader { file, apply, watch, again: None, said: String::new() };
+    let mut reloader = Reloader { file, apply, watch, again: None, said: String::new(), reloads: Reloads::default() };
     let secret = dir.path().join("secrets/Cust54321.client_secret");
     let count = || applied.borrow().len();
     (0..30).for_each(|_| reloader.look());
@@ -127,7 +127,7 @@ fn what_fails_is_tried_again_less_and_less_often_and_heals() {
     fs::write(&secret, "two").unwrap();
     (0..3).for_each(|_| reloader.look());
     assert_eq!(*applied.borrow(), ["two"], "once");
-    reloader.asked();
+    reloader.asked(Request { by: "a test", answer: None });
     assert_eq!(count(), 2);
 
     // Half written, then whole: healed by the change.
@@ -153,6 +153,6 @@ fn what_fails_is_tried_again_less_and_less_often_and_heals() {
 
     // Whoever asks is told, and nothing is tried behind their back.
     refuses.set(true);
-    reloader.asked();
+    reloader.asked(Request { by: "a test", answer: None });
     assert_eq!((reloader.said.as_str(), reloader.again), ("not now", None));
 }
