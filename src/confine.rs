@@ -10,18 +10,30 @@
 //!
 //! Nothing here knows the configuration: it takes lists of paths ([`Needs`]) and makes of them what the kernel is told ([`Plan`]).
 
+#[cfg(target_os = "linux")]
 mod allowed;
+#[cfg(target_os = "linux")]
 mod calls;
+#[cfg(target_os = "linux")]
 pub mod dumps;
+#[cfg(not(target_os = "linux"))]
+mod elsewhere;
+#[cfg(target_os = "linux")]
 mod files;
 mod mounts;
 mod plan;
+#[cfg(target_os = "linux")]
+mod privileges;
 mod system;
 
 use std::fmt;
 use std::io;
 use std::path::Path;
 
+#[cfg(not(target_os = "linux"))]
+pub use self::elsewhere::dumps;
+#[cfg(not(target_os = "linux"))]
+use self::elsewhere::{calls, files, privileges};
 pub use self::mounts::Mounts;
 pub use self::plan::{Needs, Plan};
 
@@ -71,6 +83,8 @@ impl fmt::Display for State {
                 Held::Absent(why) | Held::Failed(why) => bad.push(why.as_str()),
             }
         }
+        // One reason may do for all.
+        bad.dedup();
         let good = if good.is_empty() { "by nothing".to_owned() } else { good.join(", ") };
         let bad: String = bad.iter().map(|why| format!("; {why}")).collect();
         write!(f, "{good}{bad}")
@@ -79,12 +93,8 @@ impl fmt::Display for State {
 
 /// Confines the current thread, and all that it makes from now on, for good.
 pub fn apply(plan: &Plan) -> State {
-    let no_new_privs = match rustix::thread::set_no_new_privs(true) {
-        Ok(()) => Held::Yes("no_new_privs".to_owned()),
-        Err(error) => Held::Failed(format!("no_new_privs cannot be set: {error}")),
-    };
     // The filter comes last: it lets neither Landlock's calls nor its own through.
-    State { no_new_privs, landlock: files::restrict(plan), seccomp: calls::restrict(!plan.execute.is_empty()) }
+    State { no_new_privs: privileges::restrict(), landlock: files::restrict(plan), seccomp: calls::restrict(!plan.execute.is_empty()) }
 }
 
 /// What [`apply`] would do, done to a thread that ends at once.
@@ -98,9 +108,10 @@ pub fn attempt(plan: Plan) -> io::Result<State> {
 /// remember, or be told, whether this process is confined.
 pub fn bars(path: &Path) -> bool {
     let denied = std::fs::File::open(path).is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied);
-    denied && rustix::fs::access(path, rustix::fs::Access::READ_OK).is_ok()
+    denied && files::are_readable(path)
 }
 
+#[cfg(target_os = "linux")]
 #[cfg(test)]
 mod tests {
     use super::*;

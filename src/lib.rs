@@ -31,7 +31,7 @@
 //! 1  superoffice::signing superoffice::application superoffice::keys superoffice::jwt
 //! 1  proxy::error proxy::headers proxy::body proxy::route proxy::target proxy::policy proxy::clients proxy::cors proxy::links
 //! 1  proxy::address proxy::soap upstream
-//! 0  alarm shard body clock look shutdown peer superoffice superoffice::origin superoffice::serial ticket log metrics
+//! 0  alarm shard body clock look signals shutdown peer superoffice superoffice::origin superoffice::serial ticket log metrics
 //! ```
 //!
 //! `config` stands above the plan's level 0 because it parses what it reads: keys, certificates, origins and the renewal
@@ -116,6 +116,7 @@ pub mod sandbox;
 pub mod server;
 pub mod shard;
 pub mod shutdown;
+pub mod signals;
 pub mod store;
 pub mod superoffice;
 pub mod ticket;

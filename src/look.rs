@@ -1,7 +1,6 @@
 //! What tells one content of a file from another without reading it: for those who read a file again when it has changed.
 
 use std::fs;
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 /// How a file looked at one moment: which file it is, how large, and when it was last written or put in place.
@@ -15,12 +14,26 @@ pub struct Look {
 
 impl Look {
     /// Of a file that was found or opened.
+    #[cfg(unix)]
     pub fn of(found: &fs::Metadata) -> Look {
+        use std::os::unix::fs::MetadataExt;
         Look {
             file: (found.dev(), found.ino()),
             size: found.size(),
             modified: (found.mtime(), found.mtime_nsec()),
             changed: (found.ctime(), found.ctime_nsec()),
+        }
+    }
+
+    /// Of a file that was found or opened. Windows tells a file's number only to whoever opens it: when it was made takes its place.
+    #[cfg(not(unix))]
+    pub fn of(found: &fs::Metadata) -> Look {
+        use std::os::windows::fs::MetadataExt;
+        Look {
+            file: (u64::from(found.file_attributes()), found.creation_time()),
+            size: found.file_size(),
+            modified: (found.last_write_time().cast_signed(), 0),
+            changed: (0, 0),
         }
     }
 
@@ -34,6 +47,7 @@ impl Look {
 mod tests {
     use super::*;
 
+    #[cfg(unix)]
     #[test]
     fn another_content_another_file_and_another_link_look_different() {
         let dir = tempfile::tempdir().unwrap();

@@ -13,12 +13,12 @@ use std::thread;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
-use tokio::signal::unix::{SignalKind, signal};
 
 pub use self::handle::{History, Reloads, Report, Request};
 use self::watch::Watch;
 use crate::config::Config;
 use crate::look::Look;
+use crate::signals::{SignalKind, signal};
 
 /// How often files are looked at.
 const LOOK: Duration = Duration::from_secs(1);

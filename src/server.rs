@@ -10,12 +10,14 @@ pub mod guard;
 mod handshake;
 mod inbound;
 mod listener;
+#[cfg_attr(not(target_os = "linux"), path = "server/neighbour/elsewhere.rs")]
 mod neighbour;
 mod patience;
 mod socket;
 mod stream;
 pub mod tls;
 mod tunnel;
+#[cfg_attr(not(unix), path = "server/unix/elsewhere.rs")]
 pub mod unix;
 mod vitals;
 

@@ -2,8 +2,9 @@
 
 use std::io;
 
-use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
+
+use crate::signals::{SignalKind, signal};
 
 /// How what serves is stopped: [`Stop::begin`] asks for it, the rest follows.
 #[derive(Clone, Debug, Default)]

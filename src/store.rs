@@ -7,14 +7,13 @@
 //! One process uses a store at a time. Records are written by a thread of their own ([`Writer`]), so that nobody who serves a
 //! request ever waits for a disk.
 
+#[cfg_attr(not(unix), path = "store/dir/elsewhere.rs")]
 mod dir;
 pub mod record;
 pub mod seal;
 mod writer;
 
-use std::fs::DirBuilder;
 use std::io;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -91,10 +90,15 @@ impl Store {
 
     /// Makes the directory if only it is missing.
     pub fn make_directory(path: &Path) -> io::Result<()> {
-        match DirBuilder::new().mode(0o700).create(path) {
+        match dir::make(path) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
             made => made,
         }
+    }
+
+    /// Whether it could be made in a directory; it is not. On failure, why not.
+    pub fn could_be_made_in(above: &Path) -> io::Result<()> {
+        dir::may_make_in(above)
     }
 
     /// The directory.

@@ -114,7 +114,7 @@ fn unusable(path: &Path) -> Option<String> {
     }
     // It would be made, but `check` makes nothing.
     let above = path.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    match rustix::fs::access(above, rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK) {
+    match Store::could_be_made_in(above) {
         Ok(()) => None,
         Err(error) => Some(format!("the store {} cannot be made in {}: {error}", path.display(), above.display())),
     }

@@ -59,6 +59,9 @@ pub fn report(config: &Config) -> String {
 }
 
 fn plan(config: &Config) -> Plan {
+    if cfg!(not(target_os = "linux")) {
+        return Plan::default();
+    }
     Plan::new(&needs(config, |name| std::env::var_os(name)), &Mounts::of_this_process())
 }
 

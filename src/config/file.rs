@@ -7,6 +7,7 @@ mod env;
 mod kinds;
 mod lists;
 mod outbound;
+mod portable;
 mod reader;
 mod settings;
 mod source;
@@ -169,6 +170,7 @@ pub(super) fn read(text: &str, label: String, env: &BTreeMap<String, String>) ->
     let sources = Sources::new(label, text, figment, tenants);
     let (settings, mut problems) = typed(&sources);
     problems.extend(contradictions(&variables));
+    problems.extend(portable::refused(&sources, cfg!(unix)));
     Ok((settings, sources, problems))
 }
 

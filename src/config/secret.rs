@@ -9,7 +9,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -194,7 +193,7 @@ impl<'a> Secrets<'a> {
             return output.clone();
         }
         // As for execvp: a name without a slash is looked for in PATH.
-        let path = if name.contains('/') { self.dir.join(name) } else { PathBuf::from(name) };
+        let path = if name.contains(std::path::is_separator) { self.dir.join(name) } else { PathBuf::from(name) };
         let output = command::run(&path, arguments, timeout).map_err(failed);
         self.outputs.borrow_mut().insert(key, output.clone());
         output
@@ -275,8 +274,16 @@ impl<'a> Secrets<'a> {
 }
 
 /// Whether group or others may read the file, by its permission bits; of a link, what it leads to counts.
+#[cfg(unix)]
 pub fn readable_by_others(path: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt;
     std::fs::metadata(path).is_ok_and(|meta| meta.permissions().mode() & 0o044 != 0)
+}
+
+/// Windows' access control lists are not judged.
+#[cfg(not(unix))]
+pub fn readable_by_others(_: &Path) -> bool {
+    false
 }
 
 /// How a file is kept from others where it is: what Docker and Kubernetes mount has the mode that they are told.

@@ -67,6 +67,11 @@ fn attempt(plan: &Plan) -> Result<Held, RulesetError> {
     })
 }
 
+/// Whether a file's permissions let it be read, whatever Landlock says.
+pub fn are_readable(path: &std::path::Path) -> bool {
+    rustix::fs::access(path, rustix::fs::Access::READ_OK).is_ok()
+}
+
 /// A path that has gone meanwhile, or that not even its name can be opened of, is one that nobody could read anyhow.
 fn allow(ruleset: RulesetCreated, path: &PathBuf, rights: BitFlags<AccessFs>) -> Result<RulesetCreated, RulesetError> {
     let Ok(open) = PathFd::new(path) else { return Ok(ruleset) };

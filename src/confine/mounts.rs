@@ -1,8 +1,6 @@
 //! What is mounted where: a file that is a mount point of its own cannot be replaced by renaming.
 
 use std::collections::BTreeSet;
-use std::ffi::OsString;
-use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
 /// All mount points of this process's namespace.
@@ -36,9 +34,20 @@ fn unescape(word: &[u8]) -> PathBuf {
             None => (bytes.push(byte), rest = after).1,
         }
     }
-    OsString::from_vec(bytes).into()
+    path(bytes)
 }
 
+#[cfg(unix)]
+fn path(bytes: Vec<u8>) -> PathBuf {
+    <std::ffi::OsString as std::os::unix::ffi::OsStringExt>::from_vec(bytes).into()
+}
+
+#[cfg(not(unix))]
+fn path(bytes: Vec<u8>) -> PathBuf {
+    String::from_utf8_lossy(&bytes).into_owned().into()
+}
+
+#[cfg(target_os = "linux")]
 #[cfg(test)]
 mod tests {
     use super::*;

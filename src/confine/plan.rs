@@ -110,6 +110,7 @@ fn own_file(path: &Path) -> Option<PathBuf> {
     path.starts_with("/proc/self").then(|| path.to_owned()).filter(|path| path.exists())
 }
 
+#[cfg(unix)]
 #[cfg(test)]
 mod tests {
     use std::fs;

@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::fs;
+#[cfg(unix)]
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
@@ -40,6 +41,7 @@ fn a_change_counts_once_it_rests() {
     assert_eq!(watch.look(), Some(at("a")));
 }
 
+#[cfg(unix)]
 #[test]
 fn a_link_that_leads_elsewhere_is_a_change_and_back_again_is_none() {
     let dir = tempfile::tempdir().unwrap();

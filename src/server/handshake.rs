@@ -5,12 +5,12 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 
-use rustix::net::{RecvFlags, recv};
-use tokio::io::{AsyncWriteExt, Interest};
+use tokio::io::AsyncWriteExt;
 use tokio_rustls::TlsAcceptor;
 
 use super::stream::{Plain, Stream};
 use super::tls::Tls;
+use super::unix;
 use super::vitals::{Order, Vitals};
 use crate::body::chain;
 use crate::peer::Certificate;
@@ -82,13 +82,10 @@ async fn within<F: Future>(future: F, over: impl Fn() -> bool) -> Option<F::Outp
 
 /// The first byte, which stays to be read.
 async fn first(stream: &Plain) -> io::Result<Option<u8>> {
-    let look = || {
-        let mut byte = [0_u8; 1];
-        let (_, count) = recv(stream, &mut byte, RecvFlags::PEEK)?;
-        Ok((count > 0).then_some(byte[0]))
+    let mut byte = [0_u8; 1];
+    let count = match stream {
+        Plain::Tcp(stream) => stream.peek(&mut byte).await?,
+        Plain::Unix(stream) => unix::peek(stream, &mut byte).await?,
     };
-    match stream {
-        Plain::Tcp(tcp) => tcp.async_io(Interest::READABLE, look).await,
-        Plain::Unix(unix) => unix.async_io(Interest::READABLE, look).await,
-    }
+    Ok((count > 0).then_some(byte[0]))
 }

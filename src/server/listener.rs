@@ -2,20 +2,16 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 use std::sync::Arc;
 
-use tokio::net::{TcpListener, TcpStream, UnixStream};
+use tokio::net::{TcpListener, TcpStream};
 
 use super::neighbour;
 use super::stream::Plain;
 use super::tls::Tls;
-use super::unix::{Place, UnixDoor};
+use super::unix::{self, Place, UnixDoor, UnixStream};
 use crate::peer::{Certificate, Process, Proof};
-
-/// The user whom the kernel names when the caller's has no number in this process's user namespace.
-const NOBODY: u32 = 65534;
 
 /// Bound, and not yet serving.
 #[derive(Debug)]
@@ -99,8 +95,9 @@ pub fn bind_unix(place: &Place) -> io::Result<Listener> {
 }
 
 fn no_ipv6(error: &io::Error) -> bool {
-    // EAFNOSUPPORT has no kind of its own.
-    error.kind() == io::ErrorKind::AddrNotAvailable || error.raw_os_error() == Some(97)
+    // It has no kind of its own.
+    let no_such_family = if cfg!(windows) { 10047 } else { 97 };
+    error.kind() == io::ErrorKind::AddrNotAvailable || error.raw_os_error() == Some(no_such_family)
 }
 
 impl Listener {
@@ -146,9 +143,8 @@ impl Listener {
                 Ok(Accepted { stream: Plain::Tcp(stream), peer: Some(peer), local, tls, caller })
             }
             Kind::Unix(door) => {
-                let stream = door.accept().await?;
-                let told = stream.peer_cred().ok().filter(|told| told.uid() != NOBODY);
-                let caller = told.map_or(Caller::Stranger, |told| Caller::Told(Process { uid: told.uid(), gid: Some(told.gid()) }));
+                let (stream, process) = door.accept().await?;
+                let caller = process.map_or(Caller::Stranger, Caller::Told);
                 Ok(Accepted { stream: Plain::Unix(stream), peer: None, local: None, tls, caller })
             }
         }
@@ -158,7 +154,7 @@ impl Listener {
 /// A stream on its way from one runtime to another.
 pub(super) enum Moving {
     Tcp(std::net::TcpStream),
-    Unix(std::os::unix::net::UnixStream),
+    Unix(unix::Moving),
 }
 
 impl Plain {
@@ -177,15 +173,6 @@ impl Moving {
         match self {
             Moving::Tcp(stream) => TcpStream::from_std(stream).map(Plain::Tcp),
             Moving::Unix(stream) => UnixStream::from_std(stream).map(Plain::Unix),
-        }
-    }
-}
-
-impl AsFd for Plain {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        match self {
-            Plain::Tcp(stream) => stream.as_fd(),
-            Plain::Unix(stream) => stream.as_fd(),
         }
     }
 }

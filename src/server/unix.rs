@@ -9,13 +9,23 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, lchown};
 use std::path::{Path, PathBuf};
 
+use rustix::net::{RecvFlags, recv};
 use socket2::{Domain, SockAddr, Socket, Type};
-use tokio::net::{UnixListener, UnixStream};
+use tokio::io::Interest;
+use tokio::net::UnixListener;
+
+pub use std::os::unix::net::UnixStream as Moving;
+pub use tokio::net::UnixStream;
+
+use crate::peer::Process;
 
 /// What fits into `sockaddr_un`, with its zero.
 const LONGEST: usize = 107;
 
 const BACKLOG: i32 = 1024;
+
+/// The user whom the kernel names when the caller's has no number in this process's user namespace.
+const NOBODY: u32 = 65534;
 
 /// Where a Unix socket shall be, and who may connect.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -86,10 +96,19 @@ impl UnixDoor {
         &self.path
     }
 
-    /// The next connection.
-    pub async fn accept(&self) -> io::Result<UnixStream> {
-        Ok(self.listener.accept().await?.0)
+    /// The next connection, and whose process made it.
+    pub async fn accept(&self) -> io::Result<(UnixStream, Option<Process>)> {
+        let (stream, _) = self.listener.accept().await?;
+        let told = stream.peer_cred().ok().filter(|told| told.uid() != NOBODY);
+        let process = told.map(|told| Process { uid: told.uid(), gid: Some(told.gid()) });
+        Ok((stream, process))
     }
+}
+
+/// Reads without taking away, as `TcpStream::peek` does.
+pub async fn peek(stream: &UnixStream, buffer: &mut [u8]) -> io::Result<usize> {
+    let look = || Ok(recv(stream, &mut *buffer, RecvFlags::PEEK)?.1);
+    stream.async_io(Interest::READABLE, look).await
 }
 
 impl Drop for UnixDoor {

@@ -4,9 +4,10 @@
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags};
+use rustix::fs::{Access, AtFlags, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 
 /// How the names of files that are not yet whole end. No record's name can.
@@ -19,6 +20,16 @@ const PRIVATE: Mode = Mode::RUSR.union(Mode::WUSR);
 pub(super) struct Dir {
     path: PathBuf,
     handle: OwnedFd,
+}
+
+/// Makes the directory, for nobody else.
+pub(super) fn make(path: &Path) -> io::Result<()> {
+    fs::DirBuilder::new().mode(0o700).create(path)
+}
+
+/// Whether a directory can be made in this one.
+pub(super) fn may_make_in(above: &Path) -> io::Result<()> {
+    Ok(rustix::fs::access(above, Access::WRITE_OK | Access::EXEC_OK)?)
 }
 
 /// What lies under a name.

@@ -69,6 +69,9 @@ pub fn places(value: &Value) -> Result<Places, Wrong> {
             places.tcp.push(address);
             continue;
         };
+        if cfg!(not(unix)) {
+            return Err(Wrong::new(format!("{} is a Unix socket, and there are none on this system", quoted(text)), HINT));
+        }
         let path = Path::new(path);
         if !path.is_absolute() {
             return Err(Wrong::new(format!("{} is no absolute path", quoted(text)), PATH));

@@ -2,17 +2,19 @@
 //!
 //! Nothing that it says on standard error is kept, and no message holds its arguments: either might be a secret.
 
+#[cfg_attr(not(unix), path = "command/elsewhere.rs")]
+mod group;
+
 use std::io::{self, ErrorKind, Read};
-use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, WaitOptions, kill_process_group, waitpgid};
 use zeroize::Zeroizing;
 
+use self::group::Group;
 use super::MAX_BYTES;
 
 /// How long a program may take, unless its reference says otherwise.
@@ -50,7 +52,8 @@ impl Failure {
 pub(super) fn run(program: &Path, arguments: &[String], limit: Duration) -> Result<Zeroizing<Vec<u8>>, Failure> {
     let deadline = Instant::now() + limit;
     let mut command = Command::new(program);
-    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).process_group(0);
+    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    Group::lead_by(&mut command);
     let mut running = Running(Some(command.spawn().map_err(|error| Failure::start(&error))?));
     let (tell, told) = mpsc::sync_channel(1);
     let output = running.0.as_mut().and_then(|child| child.stdout.take());
@@ -65,7 +68,7 @@ pub(super) fn run(program: &Path, arguments: &[String], limit: Duration) -> Resu
     match running.ended_by(deadline) {
         None => Err(Failure::Late(limit)),
         Some(Ok(status)) if status.success() => Ok(printed),
-        Some(Ok(status)) => Err(Failure::Ended(described(status))),
+        Some(Ok(status)) => Err(Failure::Ended(group::described(status))),
         Some(Err(error)) => Err(Failure::Ended(format!("an unknown status ({error})"))),
     }
 }
@@ -83,14 +86,6 @@ fn read(mut from: impl Read) -> io::Result<Option<Zeroizing<Vec<u8>>>> {
         }
     }
     Ok(None)
-}
-
-fn described(status: ExitStatus) -> String {
-    match (status.code(), status.signal()) {
-        (Some(code), _) => format!("exit status {code}"),
-        (None, Some(signal)) => format!("signal {signal}"),
-        (None, None) => status.to_string(),
-    }
 }
 
 /// A child that has not been waited for; its whole group is killed when this is dropped before.
@@ -119,20 +114,12 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        let Some(child) = &self.0 else { return };
+        let Some(child) = &mut self.0 else { return };
         // Also when the program itself has ended: it keeps the group's number until it is waited for.
-        let group = Pid::from_child(child);
-        let _ = kill_process_group(group, Signal::KILL);
+        let group = Group::of(child);
+        group.kill(child);
         if self.ended_by(Instant::now() + Duration::from_secs(2)).is_some() {
-            // In a container we are the first process: what the program has started is ours now, and nobody else waits for it.
-            for _ in 0..20 {
-                match waitpgid(group, WaitOptions::NOHANG) {
-                    Ok(Some(_)) => {}
-                    Ok(None) => thread::sleep(Duration::from_millis(5)),
-                    Err(_) => break,
-                }
-            }
-            return;
+            return group.reap();
         }
         // One that runs as another user cannot be killed: it is waited for where nobody waits for that.
         if let Some(mut child) = self.0.take() {

@@ -1,6 +1,10 @@
 //! How secrets are read, what is said when they cannot be, and who is told that others can read them.
 
+#[cfg(unix)]
 mod command;
+
+#[cfg(unix)]
+use std::os::unix::fs::PermissionsExt;
 
 use super::*;
 
@@ -68,6 +72,7 @@ fn what_cannot_be_read_is_named() {
     }
 }
 
+#[cfg(unix)]
 #[test]
 fn a_file_that_others_can_read_is_noticed() {
     let (dir, reference) = file(b"value");
@@ -84,6 +89,7 @@ fn a_reference_does_not_show_its_value() {
     assert!(!format!("{:?}", SecretRef::Literal("hush".into())).contains("hush"));
 }
 
+#[cfg(unix)]
 #[test]
 fn of_a_link_what_it_leads_to_is_judged() {
     let (dir, _) = file(b"value");

@@ -105,6 +105,7 @@ fn a_change_is_taken_once_it_rests_and_a_bad_one_never() {
     assert!(same(&third));
 }
 
+#[cfg(unix)]
 #[test]
 fn a_link_that_leads_elsewhere_is_a_change() {
     let dir = tempfile::tempdir().unwrap();

@@ -1,12 +1,12 @@
 //! The writing thread against a real directory.
 
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc;
 
 use super::super::record::tests::full;
 use super::*;
+use crate::look::Look;
 
 fn key() -> Arc<SigningKey> {
     Arc::new(SigningKey::parse(include_bytes!("../../../tests/vectors/throwaway-1024.pkcs8.pem"), None).unwrap())
@@ -78,10 +78,10 @@ fn many_changes_before_a_writing_are_one_and_the_same_record_is_not_written_agai
     }
     gate.send(1).unwrap();
     begins.recv_timeout(wait).unwrap();
-    let inode = std::fs::metadata(dir.path().join("main.sealed")).unwrap().ino();
+    let written = Look::at(&dir.path().join("main.sealed")).unwrap();
     gate.send(1).unwrap();
     assert!(begins.recv_timeout(Duration::from_millis(100)).is_err(), "a hundred changes are one more question");
-    assert_eq!(std::fs::metadata(dir.path().join("main.sealed")).unwrap().ino(), inode);
+    assert_eq!(Look::at(&dir.path().join("main.sealed")), Some(written));
     handle.changed();
     begins.recv_timeout(wait).unwrap();
     // A source that hangs, as a disk does: the end comes all the same.
