@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use rustix::net::{RecvFlags, recv};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::server::TlsStream;
@@ -60,6 +61,12 @@ impl Stream {
     /// Ready when the kernel has something, be it the end or an error; over TLS it need not be anything for us.
     pub fn poll_kernel(&self, cx: &mut Context<'_>) -> Poll<Result<()>> {
         self.plain().poll_read_ready(cx)
+    }
+
+    /// Whether the kernel has bytes to be read right now, whatever the runtime knows.
+    pub fn has_bytes(&self) -> bool {
+        let mut first = [0_u8; 1];
+        matches!(recv(self.plain(), &mut first, RecvFlags::PEEK | RecvFlags::DONTWAIT), Ok((_, 1..)))
     }
 
     /// The error that the kernel has for us, if any: a reset.
