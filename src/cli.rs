@@ -103,6 +103,9 @@ pub enum CliError {
     /// The configuration: exit code 78.
     #[error("the configuration cannot be used\n\n{0}")]
     Config(#[from] Problems),
+    /// A value that is only found to be wrong when it is used: exit code 78.
+    #[error("{0}")]
+    Setting(String),
     /// A tenant that the configuration does not have: exit code 2.
     #[error("no tenant {name:?} in {file}; there are: {known}")]
     UnknownTenant {
@@ -138,7 +141,7 @@ impl CliError {
     pub fn exit_code(&self) -> u8 {
         match self {
             CliError::UnknownTenant { .. } | CliError::Usage(_) => 2,
-            CliError::Config(_) | CliError::Start(StartError::Tenant { .. }) => 78,
+            CliError::Config(_) | CliError::Setting(_) | CliError::Start(StartError::Tenant { .. }) => 78,
             _ => 1,
         }
     }
@@ -179,7 +182,7 @@ fn on_runtime(command: impl Future<Output = Result<ExitCode, CliError>>) -> Resu
 
 /// The log of a server.
 fn prepare_log(config: &Config) -> Result<(), CliError> {
-    log::init(&config.log.level, config.log.json).map_err(|error| CliError::Other(format!("log.level: {error}")))?;
+    log::init(&config.log.level, config.log.json).map_err(|error| CliError::Setting(format!("log.level: {error}")))?;
     log::panics_by_place();
     Ok(())
 }

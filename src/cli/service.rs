@@ -11,8 +11,8 @@ use crate::app::App;
 use crate::reload::Turn;
 use crate::systemd::{self, Notifier};
 
-/// How often the status is looked at; it is told when it is another one.
-const LOOK: Duration = Duration::from_secs(5);
+/// How often the status is looked at, and how much later for each tenant; it is told when it is another one.
+const LOOK: (Duration, Duration) = (Duration::from_secs(1), Duration::from_millis(1));
 
 /// What the end of the process may take besides what was configured.
 const REST: Duration = Duration::from_secs(15);
@@ -48,13 +48,16 @@ impl Service {
     pub fn attend(self, app: &App) {
         let (stop, readiness, crew) = (app.stop(), app.readiness(), app.crew());
         let mut turns = app.reloads().turns();
-        let mut told = status(&readiness());
+        let first = readiness();
+        let mut told = status(&first);
         said(self.notifier.ready(&told));
-        let mut look = interval(LOOK);
+        let tenants = u32::try_from(first.tenants.len()).unwrap_or(u32::MAX);
+        let mut look = interval(LOOK.0 + LOOK.1.saturating_mul(tenants));
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         // Twice within the time even if the workers take as long as they may.
-        let beat = self.watchdog.map(|limit| limit / 3);
-        let mut pulse = interval(beat.unwrap_or(LOOK).max(Duration::from_millis(1)));
+        let beat = self.watchdog.map(|limit| (limit / 3).max(Duration::from_millis(1)));
+        let patience = beat.unwrap_or(LOOK.0);
+        let mut pulse = interval(patience);
         pulse.set_missed_tick_behavior(MissedTickBehavior::Delay);
         tokio::spawn(async move {
             let (mut leaving, mut draining) = (false, false);
@@ -87,7 +90,7 @@ impl Service {
                             told = now;
                         }
                     }
-                    _ = pulse.tick(), if beat.is_some() => match crew.stuck(beat.unwrap_or(LOOK)).await {
+                    _ = pulse.tick(), if beat.is_some() => match crew.stuck(patience).await {
                         None => said(self.notifier.alive()),
                         Some(worker) => tracing::error!(worker, "a worker does not answer: the watchdog is not told that all is well"),
                     },
