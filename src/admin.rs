@@ -121,10 +121,7 @@ impl Admin {
             Err(wrong) => return unauthorized(wrong.to_string(), "Bearer realm=\"soproxy\", error=\"invalid_token\""),
         };
         if held < needed && rules.token.is_some() {
-            return unauthorized(
-                "this takes admin.token: send Authorization: Bearer TOKEN".to_owned(),
-                "Bearer realm=\"soproxy\"",
-            );
+            return unauthorized("this takes admin.token: send Authorization: Bearer TOKEN".to_owned(), "Bearer realm=\"soproxy\"");
         }
         if held < needed {
             let what = "whoever reaches this address could do this: set admin.token, or use a Unix socket or a loopback address";

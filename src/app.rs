@@ -310,7 +310,10 @@ impl Live {
             ("[[listeners]] (but for what is in the files of TLS)", config.listeners != parts.started.listeners),
             ("[state]", config.state != parts.started.state),
             ("[store]", config.store != parts.started.store),
-            ("[admin] (but for hosts, insecure_allow_anonymous, token and ready_when)", places(config.admin.as_ref()) != parts.started.admin),
+            (
+                "[admin] (but for hosts, insecure_allow_anonymous, token and ready_when)",
+                places(config.admin.as_ref()) != parts.started.admin,
+            ),
             ("[renewal]", config.renewal != parts.started.renewal),
             ("[log]", config.log != parts.started.log),
             ("[confine]", config.confine != parts.started.confine),

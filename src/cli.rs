@@ -86,7 +86,9 @@ enum Command {
     /// Have a running proxy read its configuration anew, and say what came of it
     Reload(operate::ReloadArgs),
     /// Have a running proxy fetch another ticket now
-    Renew(operate::RenewArgs),
+    Renew(operate::TenantArgs),
+    /// Have a running proxy drop a tenant's ticket, also from the store; the next request fetches another
+    Forget(operate::TenantArgs),
     /// Show or set what a running proxy logs
     LogLevel(operate::LogLevelArgs),
     /// Rules of what callers may do
@@ -172,6 +174,7 @@ pub fn run(cli: Cli) -> Result<ExitCode, CliError> {
         Command::Status(args) => on_runtime(status::run(&file, args)),
         Command::Reload(args) => on_runtime(operate::reload(&file, args)),
         Command::Renew(args) => on_runtime(operate::renew(&file, args)),
+        Command::Forget(args) => on_runtime(operate::forget(&file, args)),
         Command::LogLevel(args) => on_runtime(operate::log_level(&file, args)),
         Command::Policy(command) => policy::run(command),
         Command::Completions { shell } => {

@@ -413,10 +413,7 @@ impl Config {
     }
 
     /// `[admin]` alone, and what is wrong with it.
-    fn admin_settings(
-        file: &Path,
-        env: &BTreeMap<String, String>,
-    ) -> Result<(file::AdminSettings, file::Sources, Vec<Problem>), Problems> {
+    fn admin_settings(file: &Path, env: &BTreeMap<String, String>) -> Result<(file::AdminSettings, file::Sources, Vec<Problem>), Problems> {
         let text = std::fs::read_to_string(file).unwrap_or_default();
         let read = file::read(&text, file.display().to_string(), env).map_err(|problem| Problems(vec![problem]));
         let (settings, sources, mut problems) = read?;

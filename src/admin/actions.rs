@@ -110,9 +110,7 @@ impl Admin {
                 let told = json!({ "reloaded": true, "changes": report.changes, "at_next_start": report.at_next_start });
                 json(StatusCode::OK, &told)
             }
-            Ok(Ok(Err(why))) => {
-                json(StatusCode::UNPROCESSABLE_ENTITY, &json!({ "reloaded": false, "error": why.trim() }))
-            }
+            Ok(Ok(Err(why))) => json(StatusCode::UNPROCESSABLE_ENTITY, &json!({ "reloaded": false, "error": why.trim() })),
             Ok(Err(_)) => failure(StatusCode::INTERNAL_SERVER_ERROR, "the reload broke off by a mistake of ours: see the log"),
             Err(_) => failure(StatusCode::GATEWAY_TIMEOUT, "the reload is still under way: see /status"),
         }

@@ -250,12 +250,7 @@ impl Admin {
                 client_secrets: identity.application.secrets().len(),
             },
             serial: SerialStatus { pinned: identity.pin.get(), configured: identity.serial.clone() },
-            calls: CallStatus {
-                rate: calls.rate,
-                paused_seconds: calls.paused.as_secs_f64(),
-                waiting: calls.waiting,
-                cuts: calls.cuts,
-            },
+            calls: CallStatus { rate: calls.rate, paused_seconds: calls.paused.as_secs_f64(), waiting: calls.waiting, cuts: calls.cuts },
             readiness: TenantReadiness::new(status, tenant.keeper.report()),
         }
     }
@@ -263,7 +258,8 @@ impl Admin {
 
 impl From<History> for Reloaded {
     fn from(history: History) -> Reloaded {
-        let applied = |(at, report): (Timestamp, Report)| Applied { at: time(at), changes: report.changes, at_next_start: report.at_next_start };
+        let applied =
+            |(at, report): (Timestamp, Report)| Applied { at: time(at), changes: report.changes, at_next_start: report.at_next_start };
         let failed = |(at, reason): (Timestamp, String)| Failed { at: time(at), reason: reason.trim().to_owned() };
         let History { applied: count, failed: failures, last, failure } = history;
         Reloaded { applied: count, failed: failures, last: last.map(applied), failure: failure.map(failed) }

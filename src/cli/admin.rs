@@ -56,9 +56,10 @@ impl FromStr for Place {
         match text.strip_prefix("unix:") {
             Some("") => Err("unix: is followed by the socket's path".to_owned()),
             Some(path) => Ok(Place::Unix(path.into())),
-            None => text.parse().map(Place::Tcp).map_err(|_| {
-                "write an IP address and a port, such as 127.0.0.1:8081, or unix:/run/soproxy/admin.sock".to_owned()
-            }),
+            None => text
+                .parse()
+                .map(Place::Tcp)
+                .map_err(|_| "write an IP address and a port, such as 127.0.0.1:8081, or unix:/run/soproxy/admin.sock".to_owned()),
         }
     }
 }
@@ -180,8 +181,7 @@ impl Client {
 
 /// One request and its answer, on a connection of its own.
 async fn exchange(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, request: Request<Full<Bytes>>) -> Result<Answer, String> {
-    let (mut sender, connection) =
-        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|error| chain(&error))?;
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|error| chain(&error))?;
     let driver = tokio::spawn(connection);
     let response = sender.send_request(request).await.map_err(|error| chain(&error))?;
     let (head, body) = response.into_parts();

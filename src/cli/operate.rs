@@ -16,14 +16,11 @@ pub struct ReloadArgs {
     at: Where,
 }
 
-/// Arguments of `renew`.
+/// Arguments of `renew` and `forget`.
 #[derive(Debug, clap::Args)]
-pub struct RenewArgs {
+pub struct TenantArgs {
     /// The tenant's name in the configuration
     tenant: String,
-    /// Drop its ticket instead, also from the store; the next request fetches another
-    #[arg(long)]
-    forget: bool,
     #[command(flatten)]
     at: Where,
 }
@@ -50,23 +47,35 @@ pub async fn reload(file: &Path, args: ReloadArgs) -> Result<ExitCode, CliError>
 }
 
 /// Prints the new ticket's generation.
-pub async fn renew(file: &Path, args: RenewArgs) -> Result<ExitCode, CliError> {
-    let client = Client::new(file, &args.at)?;
-    // A name that is no segment of a path is nobody's.
-    if !args.tenant.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_')) || args.tenant.is_empty() {
-        return Err(CliError::Usage(format!("{:?} cannot be the name of a tenant", args.tenant)));
-    }
-    let action = if args.forget { "forget" } else { "renew" };
-    let answer = ask(&client, Method::POST, &format!("/tenants/{}/{action}", args.tenant), "").await?;
-    let told: Value = serde_json::from_str(&answer.body).unwrap_or_default();
-    let (tenant, number) = (&told["tenant"], |member: &str| told.get(member).and_then(Value::as_u64));
-    let tenant = tenant.as_str().unwrap_or(&args.tenant);
-    say(&match (number("generation"), number("forgotten")) {
-        (Some(generation), _) => format!("{tenant}: ticket of generation {generation}\n"),
-        (None, Some(generation)) => format!("{tenant}: ticket of generation {generation} forgotten\n"),
-        (None, None) => format!("{tenant}: there is no ticket\n"),
-    })?;
+pub async fn renew(file: &Path, args: TenantArgs) -> Result<ExitCode, CliError> {
+    let told = tell(file, &args, "renew").await?;
+    let generation = told.get("generation").and_then(Value::as_u64).unwrap_or_default();
+    say(&format!("{}: a ticket of generation {generation}\n", args.tenant))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Prints what was forgotten.
+pub async fn forget(file: &Path, args: TenantArgs) -> Result<ExitCode, CliError> {
+    let told = tell(file, &args, "forget").await?;
+    let what = match told.get("forgotten").and_then(Value::as_u64) {
+        Some(generation) => format!("the ticket of generation {generation} is forgotten"),
+        None => "there was no ticket".to_owned(),
+    };
+    say(&format!("{}: {what}\n", args.tenant))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Has something done with a tenant.
+async fn tell(file: &Path, args: &TenantArgs, action: &str) -> Result<Value, CliError> {
+    let tenant = segment(&args.tenant)?;
+    let answer = ask(&Client::new(file, &args.at)?, Method::POST, &format!("/tenants/{tenant}/{action}"), "").await?;
+    Ok(serde_json::from_str(&answer.body).unwrap_or_default())
+}
+
+/// A tenant's name, as a segment of a path: what cannot be one is nobody's name.
+pub fn segment(tenant: &str) -> Result<&str, CliError> {
+    let good = !tenant.is_empty() && tenant.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
+    if good { Ok(tenant) } else { Err(CliError::Usage(format!("{tenant:?} cannot be the name of a tenant"))) }
 }
 
 /// Prints what is logged, perhaps after changing it.

@@ -33,7 +33,11 @@ pub fn run(file: PathBuf, args: Args) -> Result<ExitCode, CliError> {
         tracing::info!("not confined: --no-confine");
     } else {
         let state = confine::apply(&plan(&config));
-        if state.failed() { tracing::warn!("confined: {state}") } else { tracing::info!("confined: {state}") }
+        if state.failed() {
+            tracing::warn!("confined: {state}")
+        } else {
+            tracing::info!("confined: {state}")
+        }
         let (holds, lacks) = state.told();
         confinement = Some(Confinement { holds, lacks });
     }

@@ -38,7 +38,8 @@ fn shown(status: &Value) -> String {
     let number = |name: &str| status.get(name).and_then(Value::as_u64).unwrap_or(0);
     let flag = |name: &str| status.get(name).and_then(Value::as_bool).unwrap_or(false);
     let items = |name: &str| status.get(name).and_then(Value::as_array).cloned().unwrap_or_default();
-    let mut lines = format!("soproxy {}, pid {}, up {}, {}\n", text("version"), text("pid"), span(number("uptime_seconds")), text("config_file"));
+    let mut lines =
+        format!("soproxy {}, pid {}, up {}, {}\n", text("version"), text("pid"), span(number("uptime_seconds")), text("config_file"));
     let state = match (flag("draining"), flag("ready")) {
         (true, _) => "draining".to_owned(),
         (false, true) => "ready".to_owned(),
@@ -66,7 +67,14 @@ fn shown(status: &Value) -> String {
         let ticket = &tenant["ticket"];
         let time = |name: &str| ticket[name].as_u64().map_or_else(|| "-".to_owned(), span);
         let generation = ticket["generation"].as_u64().map_or_else(|| "-".to_owned(), |number| number.to_string());
-        rows.push(vec![name.clone(), plain(&tenant["state"]), generation, time("age_seconds"), time("expires_in_seconds"), plain(&tenant["upstream"])]);
+        rows.push(vec![
+            name.clone(),
+            plain(&tenant["state"]),
+            generation,
+            time("age_seconds"),
+            time("expires_in_seconds"),
+            plain(&tenant["upstream"]),
+        ]);
         if let Some(reason) = tenant.get("reason").and_then(Value::as_str) {
             reasons += &format!("{name}: {reason}\n");
         }

@@ -8,7 +8,7 @@ use http::{Method, StatusCode};
 use serde_json::Value;
 
 use super::admin::{Answer, Client, SOON, Where};
-use super::operate::ask;
+use super::operate::{ask, segment};
 use super::sandbox::duration;
 use super::{CliError, say};
 
@@ -45,7 +45,7 @@ pub struct ShutdownArgs {
 pub async fn wait(file: &Path, args: Args) -> Result<ExitCode, CliError> {
     let client = Client::new(file, &args.at)?;
     let path = match &args.tenant {
-        Some(name) => format!("/readyz/{name}"),
+        Some(name) => format!("/readyz/{}", segment(name)?),
         None => "/readyz".to_owned(),
     };
     let started = Instant::now();
