@@ -62,6 +62,7 @@ use crate::server::{Ends, Inbound, Tunnel, TunnelTo};
 use crate::superoffice::ContextId;
 use crate::superoffice::origin::UpstreamHosts;
 use crate::superoffice::state::keeper::Keeper;
+use crate::superoffice::tenant::TenantLogin;
 use crate::ticket::cache::Tickets;
 use crate::upstream::{self, Upstream};
 
@@ -77,6 +78,8 @@ pub struct Tenant {
     pub homes: KnownHomes,
     /// Its ticket.
     pub tickets: Arc<Tickets>,
+    /// Its way to one.
+    pub login: Arc<TenantLogin>,
     /// Whose call goes next.
     pub governor: Arc<Governor>,
     /// Where its lists are cached.

@@ -3,7 +3,7 @@
 //! Whatever is recalled is judged as if it had been told long ago: a ticket by its age, its client secret and its system user
 //! token, an address by `upstream_hosts`, a state by how long it is believed.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -12,6 +12,7 @@ use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
+use crate::admin;
 use crate::clock::{Clock, Moment};
 use crate::config;
 use crate::store::{Identity, Record, Source, Store, Writer};
@@ -96,6 +97,15 @@ impl Warm {
         keeper.on_change(move || of_keeper.changed());
         // Something may have changed before anybody listened; and after a reload another key may have to seal it.
         handle.changed();
+    }
+
+    /// How it is, for people; `path` is where it is to be.
+    pub(super) fn kept(&self, path: PathBuf) -> admin::Kept {
+        let (failing, set_aside) = match &self.0 {
+            Some((writer, store)) => (writer.failing(), store.upgrade().map_or(0, |store| store.set_aside())),
+            None => (0, 0),
+        };
+        admin::Kept { path, open: self.0.is_some(), failing, set_aside }
     }
 
     /// Writes what is not written yet, and gives the store back.

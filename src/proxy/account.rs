@@ -36,6 +36,11 @@ impl InFlight {
         InFlight { now: AtomicUsize::new(0), most }
     }
 
+    /// How many there are now.
+    pub fn now(&self) -> usize {
+        self.now.load(Ordering::Relaxed)
+    }
+
     /// One more, until what is given back is dropped; `None` when there are too many.
     pub(super) fn enter(self: &Arc<InFlight>) -> Option<Flight> {
         let flight = Flight(self.clone());

@@ -63,6 +63,11 @@ impl Writer {
         Handle { id, shared: self.shared.clone() }
     }
 
+    /// How many tenants' records could not be written the last time.
+    pub fn failing(&self) -> usize {
+        self.shared.queue().failing()
+    }
+
     /// Takes every tenant for changed, because of the last uses that nobody has told of, writes what is new, and gives the
     /// store back. Blocks until then, but no longer than `patience`: a disk that hangs does not keep the proxy from ending.
     /// Tells whether all is written; what is not was warned about.

@@ -226,11 +226,15 @@ impl Login {
         &self.clock
     }
 
+    /// How far the login service's clock is ahead of ours, as far as its answers have told.
+    pub fn skew(&self) -> SignedDuration {
+        SignedDuration::from_millis(self.skew.load(Ordering::Relaxed))
+    }
+
     /// Our wall clock, corrected by what the login service's `Date` told.
     pub fn corrected_now(&self) -> Timestamp {
-        let skew = SignedDuration::from_millis(self.skew.load(Ordering::Relaxed));
         let now = self.clock.now().wall;
-        now.checked_add(skew).unwrap_or(now)
+        now.checked_add(self.skew()).unwrap_or(now)
     }
 
     /// One exchange. A refused timestamp is retried once at once, with the corrected time.

@@ -68,6 +68,11 @@ impl TenantLogin {
         &self.identity
     }
 
+    /// Its login service.
+    pub fn login(&self) -> &Login {
+        &self.login
+    }
+
     /// One exchange, observed; while one secret replaces another as many as it takes. A refused one costs no row.
     pub async fn obtain(&self, observer: Observer<'_>) -> Result<Granted, ExchangeFailure> {
         let Identity { context, system_user_token, application, .. } = &self.identity;

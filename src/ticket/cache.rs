@@ -7,6 +7,7 @@
 //! uses is a few hundred bytes, and ten thousand of them are no matter.
 
 mod brake;
+mod demand;
 mod mark;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -20,6 +21,8 @@ use tokio::task::AbortHandle;
 use tokio_util::task::AbortOnDropHandle;
 
 use self::brake::{Brake, Verdict};
+pub use self::demand::History;
+use self::demand::Past;
 use self::mark::UseMark;
 use super::{Exchange, ExchangeFailure, Kept, Plan, Policy, Tenure, Ticket, backoff};
 use crate::clock::{Clock, Moment};
@@ -101,6 +104,8 @@ struct Slot {
     accepted: AtomicU64,
     /// Generations up to this one are rejected.
     invalidated: AtomicU64,
+    /// Generations up to this one shall be replaced, because an operator says so; they are as good as before until then.
+    demanded: AtomicU64,
     /// Somebody wants a ticket although the policy would not fetch one.
     wanted: AtomicBool,
     renewer: Mutex<Renewer>,
@@ -112,6 +117,7 @@ struct Slot {
     changed: Notify,
     keeping: Mutex<Keeping>,
     brake: Mutex<Brake>,
+    past: Mutex<Past>,
 }
 
 /// The renewing task.
@@ -163,6 +169,7 @@ impl Tickets {
             last_used,
             accepted: AtomicU64::new(generation),
             invalidated: AtomicU64::new(0),
+            demanded: AtomicU64::new(0),
             wanted: AtomicBool::new(prefetch),
             renewer: Mutex::default(),
             wake: Notify::new(),
@@ -171,6 +178,7 @@ impl Tickets {
             changed: Notify::new(),
             keeping: Mutex::new(Keeping { changed: None, told }),
             brake: Mutex::default(),
+            past: Mutex::default(),
         });
         if prefetch || slot.current.load().is_some() {
             slot.wake();
@@ -304,11 +312,13 @@ impl Slot {
 
     async fn wait_for(self: &Arc<Self>, fits: impl Fn(&Ticket, Moment) -> bool, or_doubted: bool) -> Result<Arc<Ticket>, Unavailable> {
         let waiting = self.wait_without_limit(fits, or_doubted);
-        tokio::time::timeout(self.shared.patience, waiting).await.unwrap_or_else(|_| {
-            let wire = "the login service has not answered yet".to_owned();
-            let log = format!("{wire}, after {:?}", self.shared.patience);
-            Err(Unavailable { failure: ExchangeFailure { wire, log }, retry_after: Duration::from_secs(5) })
-        })
+        tokio::time::timeout(self.shared.patience, waiting).await.unwrap_or_else(|_| Err(self.not_yet()))
+    }
+
+    fn not_yet(&self) -> Unavailable {
+        let wire = "the login service has not answered yet".to_owned();
+        let log = format!("{wire}, after {:?}", self.shared.patience);
+        Unavailable { failure: ExchangeFailure { wire, log }, retry_after: Duration::from_secs(5) }
     }
 
     async fn wait_without_limit(
@@ -449,7 +459,7 @@ impl Slot {
         let Some(ticket) = self.current.load_full() else {
             return if self.wanted.load(Ordering::Acquire) { Plan::Renew } else { Plan::Lapse };
         };
-        if ticket.generation <= self.invalidated.load(Ordering::Acquire) {
+        if ticket.generation <= self.invalidated.load(Ordering::Acquire).max(self.demanded.load(Ordering::Acquire)) {
             return Plan::Renew;
         }
         match self.shared.policy.plan(&self.tenure(&ticket), now) {
@@ -478,12 +488,13 @@ impl Slot {
         };
         drop(permit);
         let before = self.current.load_full();
-        let generation = before.as_ref().map_or(0, |ticket| ticket.generation) + 1;
+        let generation = self.newest() + 1;
         let after_refusal = before.is_some_and(|ticket| ticket.generation <= self.invalidated.load(Ordering::Acquire));
         let issued = self.shared.clock.now();
         tracing::info!(tenant = self.tenant, generation, "ticket renewed");
         let ticket = Ticket { authorization: grant.authorization, app_token: grant.app_token, generation, issued, after_refusal };
         self.current.store(Some(Arc::new(ticket)));
+        lock(&self.past).succeeded(issued);
         self.wanted.store(false, Ordering::Release);
         self.make_progress(|progress| *progress = Progress::default());
         self.tell();
@@ -522,6 +533,7 @@ impl Slot {
         let serving = if live { "the ticket in use goes on serving" } else { "no ticket: requests are answered 503" };
         let retry_in = Duration::from_millis(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));
         tracing::warn!(tenant = self.tenant, failures, ?retry_in, "no new ticket: {failure}; {serving}");
+        lock(&self.past).failed(now, failure.clone());
         self.make_progress(|progress| *progress = Progress { in_flight: false, failure: Some((failure, now.later(wait))) });
     }
 
@@ -537,7 +549,7 @@ impl Slot {
         Status {
             ticket: ticket.filter(|ticket| ticket.generation > rejected).map(|ticket| (ticket.generation, now.since(ticket.issued))),
             renewing: progress.in_flight,
-            ever: current.is_some(),
+            ever: self.newest() > 0,
             failure: progress
                 .failure
                 .map(|(failure, retry_at)| Unavailable { failure, retry_after: retry_at.mono.saturating_sub(now.mono) }),

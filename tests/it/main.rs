@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod addressing;
+mod admin;
 mod bench;
 mod binary;
 mod cache;

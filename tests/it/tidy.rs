@@ -203,6 +203,16 @@ fn readme_lists_every_metric() {
 }
 
 #[test]
+fn readme_lists_every_page_of_the_admin_listener() {
+    let readme = readme();
+    let section = readme.split("\n## Admin listener\n").nth(1).unwrap().split("\n## ").next().unwrap();
+    let rows: Vec<&str> = section.lines().filter(|line| line.starts_with("| `")).collect();
+    let expected: Vec<String> =
+        soproxy::admin::ENDPOINTS.iter().map(|(method, path, what)| format!("| `{method} {path}` | {what} |")).collect();
+    assert_eq!(rows, expected);
+}
+
+#[test]
 fn readme_tells_what_each_state_is_answered_with() {
     let readme = readme();
     let section = readme.split("\n## Tenants that move and stop\n").nth(1).unwrap().split("\n## ").next().unwrap();

@@ -223,6 +223,11 @@ impl Keeper {
         self.slot.shared.pace.pause(progress.failures.max(1))
     }
 
+    /// Whether the configuration says where it lives.
+    pub fn is_pinned(&self) -> bool {
+        self.slot.pinned
+    }
+
     /// Where its state comes from.
     pub fn source(&self) -> Arc<dyn Source> {
         lock(&self.slot.source).clone()

@@ -14,7 +14,7 @@ use crate::ticket::Grant;
 const HOUR: Duration = Duration::from_secs(3600);
 
 #[derive(Default)]
-struct Script {
+pub(super) struct Script {
     exchanges: AtomicUsize,
     at_once: AtomicUsize,
     most_at_once: AtomicUsize,
@@ -25,11 +25,15 @@ struct Script {
 }
 
 impl Script {
-    fn count(&self) -> usize {
+    pub(super) fn count(&self) -> usize {
         self.exchanges.load(Ordering::SeqCst)
     }
 
-    fn hold(&self, held: bool) {
+    pub(super) fn set_down(&self, down: bool) {
+        self.down.store(down, Ordering::SeqCst);
+    }
+
+    pub(super) fn hold(&self, held: bool) {
         self.held.store(held, Ordering::SeqCst);
         self.go.notify_waiters();
     }
@@ -53,11 +57,11 @@ impl Exchange for Script {
     }
 }
 
-struct Bench {
-    script: Arc<Script>,
+pub(super) struct Bench {
+    pub(super) script: Arc<Script>,
     hand: Hand,
     clock: Clock,
-    tickets: Arc<Tickets>,
+    pub(super) tickets: Arc<Tickets>,
 }
 
 fn shared(max_age: Option<Duration>, permits: usize) -> (Shared, Hand) {
@@ -75,12 +79,12 @@ fn bench_with(max_age: Option<Duration>, prefetch: bool, down: bool) -> Bench {
     Bench { script, hand, clock, tickets }
 }
 
-fn bench() -> Bench {
+pub(super) fn bench() -> Bench {
     bench_with(Some(HOUR), false, false)
 }
 
 /// Lets every task run until it waits.
-async fn settle() {
+pub(super) async fn settle() {
     for _ in 0..50 {
         tokio::task::yield_now().await;
     }
@@ -99,7 +103,7 @@ impl Bench {
         }
     }
 
-    async fn use_now(&self) -> Arc<Ticket> {
+    pub(super) async fn use_now(&self) -> Arc<Ticket> {
         let ticket = self.tickets.get().await.unwrap();
         self.tickets.used(&ticket, self.clock.now());
         settle().await;
