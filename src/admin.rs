@@ -1,14 +1,19 @@
 //! Liveness, readiness and metrics, on a listener of their own. Nothing secret is ever in their output.
 
+mod metrics;
+mod process;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
+use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::body::{Body, empty, full};
+use crate::metrics::exposition::Format;
 use crate::proxy::{Proxy, Tenant};
 use crate::reload::Reloads;
 use crate::server::guard::HostGuard;
@@ -23,6 +28,7 @@ pub struct Admin {
     guard: Arc<HostGuard>,
     reloads: Reloads,
     stop: Stop,
+    started: Timestamp,
 }
 
 /// The body of `/readyz`.
@@ -96,7 +102,7 @@ impl TenantReadiness {
 impl Admin {
     /// Looks at whichever snapshot is current when asked.
     pub fn new(proxy: Arc<ArcSwap<Proxy>>, guard: HostGuard, reloads: Reloads, stop: Stop) -> Admin {
-        Admin { proxy, guard: Arc::new(guard), reloads, stop }
+        Admin { proxy, guard: Arc::new(guard), reloads, stop, started: Timestamp::now() }
     }
 
     /// How the tenants stand now.
@@ -129,8 +135,11 @@ impl Admin {
                 response
             }
             "/metrics" => {
-                let mut response = text(StatusCode::OK, self.proxy.load().common.metrics.text());
-                response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8"));
+                let format = Format::wanted(request.headers().get_all(ACCEPT).iter().filter_map(|line| line.to_str().ok()));
+                let (readiness, reloads) = (self.readiness(), self.reloads.history());
+                let around = metrics::Around { readiness: &readiness, reloads: &reloads, started: self.started };
+                let mut response = text(StatusCode::OK, metrics::page(&self.proxy.load(), &around, format));
+                response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(format.content_type()));
                 response
             }
             _ => text(StatusCode::NOT_FOUND, "/livez, /readyz or /metrics\n"),

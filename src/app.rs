@@ -157,13 +157,16 @@ impl App {
             log: config.log.clone(),
             confine: config.confine.clone(),
         };
+        let metrics = Arc::new(Metrics::new(listen.threads(), &ProxyError::CODES));
+        let crew = Crew::start(listen.threads())?;
         let shared = Arc::new(Shared {
             policy: config.renewal.policy.clone(),
             clock: clock.clone(),
             permits: Arc::new(Semaphore::new(config.renewal.concurrency)),
             patience: config.superoffice.login_timeout + Duration::from_secs(5),
+            metrics: metrics.clone(),
         });
-        let backplane = Backplane::new(&config, clock.clone())?;
+        let backplane = Backplane::new(&config, clock.clone(), &metrics)?;
         let (cache, warm) = (Cache::new(cache_limits(&config)), Arc::new(Warm::open(config.store.as_deref())));
         let mut wired = Wired { backplane, shared, cache, warm: warm.clone(), config, tenants: Vec::new() };
         wired.wire_all(None, false)?;
@@ -174,14 +177,14 @@ impl App {
             drain: stop.drain.clone(),
             access_log,
             cache: wired.cache.clone(),
-            metrics: Arc::new(Metrics::new(listen.threads(), ProxyError::TABLE.iter().map(|row| row.0))),
+            metrics,
+            crowd: crew.crowd(),
         };
         let proxy = Arc::new(ArcSwap::from_pointee(wired.snapshot(common, &started.doors)));
         let reloads = Reloads::default();
         let admin = Admin::new(proxy.clone(), admin_guard, reloads.clone(), stop.clone());
         let push = StatePush::new(proxy.clone());
         let live = Live(Arc::new(LiveParts { proxy, clock, started, wired: Mutex::new(wired) }));
-        let crew = Crew::start(listen.threads())?;
         Ok(App { listeners, admin_listeners, admin, push_listeners, push, config: listen, crew, live, warm, stop, reloads })
     }
 
@@ -284,7 +287,7 @@ impl Live {
         for warning in &config.warnings {
             tracing::warn!("{warning}");
         }
-        let mut backplane = Backplane::new(&config, parts.clock.clone())?;
+        let mut backplane = Backplane::new(&config, parts.clock.clone(), &wired.shared.metrics)?;
         let same = |old: &Config| {
             config.upstream.settings == old.upstream.settings && config.outbound == old.outbound && config.superoffice == old.superoffice
         };
@@ -346,6 +349,7 @@ impl Wired {
         for tenant in &self.config.tenants {
             backplane::fit(&self.config, tenant)?;
         }
+        self.shared.metrics.make_room();
         let (mut tenants, mut taken_over) = (Vec::with_capacity(self.config.tenants.len()), 0);
         for tenant in &self.config.tenants {
             let kept = before.and_then(|before| before.tenant_like(tenant));
@@ -388,7 +392,8 @@ impl Wired {
                 tenant: context.as_str().to_ascii_lowercase().into(),
                 identity: self.cache.identity(Zeroizing::new(secret).as_bytes()),
             };
-            tenants.push(Arc::new(Tenant { name, context, keeper, homes: KnownHomes::default(), tickets, governor, shelf }));
+            let (homes, counts) = (KnownHomes::default(), self.shared.metrics.tenant(&tenant.name));
+            tenants.push(Arc::new(Tenant { name, context, keeper, homes, tickets, governor, shelf, counts }));
         }
         self.tenants = tenants;
         self.backplane.tidy();

@@ -30,7 +30,7 @@ use http_body::Body as HttpBody;
 use tokio_util::task::TaskTracker;
 
 use self::connection::Protocols;
-pub use self::crew::Crew;
+pub use self::crew::{Crew, Crowd};
 use self::gate::Violation;
 pub use self::inbound::Inbound;
 use self::listener::Accepted;

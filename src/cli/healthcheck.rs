@@ -40,7 +40,7 @@ pub async fn run(file: &Path, args: Args) -> Result<ExitCode, CliError> {
     let path = if args.ready { "/readyz" } else { "/livez" };
     let tls = tls::no_roots().map_err(|error| CliError::Other(error.to_string()))?;
     let settings = Settings { http2: false, connect: LIMIT, tls: LIMIT, response: LIMIT, body: LIMIT, idle: LIMIT, max_age: LIMIT };
-    let caller = Caller::new(Upstream::new(tls, Proxies::default(), settings, 0), LIMIT);
+    let caller = Caller::new(Upstream::new(tls, Proxies::default(), settings, 0, Default::default()), LIMIT);
     let mut failure = String::new();
     for address in addresses {
         let url = format!("http://{}{path}", reachable(address));

@@ -31,10 +31,26 @@ impl Drop for Load {
     }
 }
 
+/// How many connections the workers have; it keeps no worker from ending.
+#[derive(Clone, Debug)]
+pub struct Crowd(Arc<[Arc<AtomicUsize>]>);
+
+impl Crowd {
+    /// All of them.
+    pub fn connections(&self) -> usize {
+        self.0.iter().map(|load| load.load(Ordering::Relaxed)).sum()
+    }
+}
+
 impl Crew {
     /// Starts this many threads.
     pub fn start(workers: usize) -> io::Result<Crew> {
         (1..=workers).map(Worker::start).collect::<io::Result<Arc<[Worker]>>>().map(Crew)
+    }
+
+    /// How many connections it has.
+    pub fn crowd(&self) -> Crowd {
+        Crowd(self.0.iter().map(|worker| worker.load.clone()).collect())
     }
 
     /// Runs `job` in the runtime of the worker that has the fewest connections.
