@@ -15,12 +15,12 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use self::counters::{Histogram, Named, add};
 pub use self::counters::{Cells, Ended, Sum};
-pub use self::labels::{Cause, Lookup, Push};
+use self::counters::{Histogram, Named, add};
 use self::labels::PHASES;
-pub use self::tenants::{MOST, TenantCounts};
+pub use self::labels::{Cause, Lookup, Push};
 use self::tenants::Tenants;
+pub use self::tenants::{MOST, TenantCounts};
 pub use self::upstreams::Open;
 use self::upstreams::Upstreams;
 use crate::shard::Shards;

@@ -271,7 +271,8 @@ mod tests {
 
     #[test]
     fn renewals_are_spared_by_uses_behind_the_end_of_the_first_window() {
-        let spared = |used: Option<u64>, now| hours(None).spared(&Tenure { issued: at(HOUR), last_used: used.map(at), jitter: 0.0 }, at(now));
+        let spared =
+            |used: Option<u64>, now| hours(None).spared(&Tenure { issued: at(HOUR), last_used: used.map(at), jitter: 0.0 }, at(now));
         assert_eq!(spared(None, 20 * HOUR), 0);
         assert_eq!(spared(Some(6 * HOUR), 6 * HOUR), 0);
         assert_eq!(spared(Some(7 * HOUR), 7 * HOUR), 1);

@@ -256,13 +256,7 @@ impl Inner {
     }
 
     /// A new connection, counted; `began` is when it was first wanted.
-    async fn connect(
-        &self,
-        origin: &BaseUrl,
-        http1_only: bool,
-        began: Instant,
-        waited: &mut Duration,
-    ) -> Result<Connected, UpstreamError> {
+    async fn connect(&self, origin: &BaseUrl, http1_only: bool, began: Instant, waited: &mut Duration) -> Result<Connected, UpstreamError> {
         let connected = self.connector.connect(origin, http1_only).await;
         *waited += began.elapsed();
         let authority = origin.authority().as_str();

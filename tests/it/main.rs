@@ -34,6 +34,7 @@ mod links;
 mod login;
 mod logs;
 mod memory;
+mod metrics;
 mod moving;
 mod outbound;
 mod peer;
