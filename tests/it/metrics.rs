@@ -57,7 +57,7 @@ async fn busy() -> Bench {
 async fn both_formats_are_well_formed_and_tell_the_same() {
     let bench = busy().await;
     let all = r#"soproxy_requests_total{tenant="",method="other",status="4xx"}"#;
-    counted(&bench, all, 1.0).await;
+    counted(&bench, all, 2.0).await;
     let (plain, open) = (page(&bench, "text/plain").await, page(&bench, "application/openmetrics-text;version=1.0.0").await);
     assert_eq!(plain.headers["content-type"], "text/plain; version=0.0.4; charset=utf-8");
     assert_eq!(open.headers["content-type"], "application/openmetrics-text; version=1.0.0; charset=utf-8");

@@ -9,8 +9,8 @@ for tool in promtool curl python3; do
   command -v "$tool" >/dev/null || { echo "$tool is needed (Debian: prometheus curl python3)" >&2; exit 1; }
 done
 
-echo "-- alerts and their tests"
-promtool check rules deploy/prometheus/alerts.yml
+echo "-- scrape configuration, alerts and their tests"
+promtool check config deploy/prometheus/scrape.yml
 promtool test rules deploy/prometheus/alerts.test.yml
 python3 tests/prometheus/untested.py deploy/prometheus/alerts.yml deploy/prometheus/alerts.test.yml
 
@@ -22,11 +22,6 @@ stop() {
   rm -rf "$work"
 }
 trap stop EXIT
-
-echo "-- scrape configuration"
-sed '1,/^$/s/^  - alerts.yml/  - rules.yml/' deploy/prometheus/scrape.yml >"$work/scrape.yml"
-cp deploy/prometheus/alerts.yml "$work/rules.yml"
-promtool check config "$work/scrape.yml"
 
 echo "-- dashboard"
 python3 tests/prometheus/expressions.py deploy/grafana/soproxy.json >"$work/dashboard.yml"
@@ -56,9 +51,10 @@ proxy=$!
 pids+=("$proxy")
 listen=$(address 'serves.*' "$work/proxy.log")
 admin=$(address 'serves.*' "$work/proxy.log" 2)
-ask() { curl -sS -o /dev/null "$@"; }
+ask() { curl -sS "$@" >/dev/null; }
 ask "http://$listen/Cust12345/api/v1/Contact/[1-50]" "http://$listen/Cust12345/api/v1/MDOList/category?n=[1-3]&n=[1-3]"
-ask "http://$listen/Cust54321/api/v1/Contact/1" "http://$listen/Nobody/api/v1/Contact/1" -X BREW "http://$listen/Cust12345/api/v1/x"
+ask "http://$listen/Cust54321/api/v1/Contact/1" "http://$listen/Nobody/api/v1/Contact/1"
+ask -X BREW "http://$listen/Cust12345/api/v1/x"
 ask -X POST -d '{"a":1}' "http://$listen/Cust12345/api/v1/_sandbox/echo"
 ns=http://www.superoffice.net/ws/crm/NetServer/Services88
 ask -H "SOAPAction: \"$ns/Contact/GetContact\"" -H 'Content-Type: text/xml; charset=utf-8' \
