@@ -167,7 +167,7 @@ impl App {
             metrics: metrics.clone(),
         });
         let backplane = Backplane::new(&config, clock.clone(), &metrics)?;
-        let (cache, warm) = (Cache::new(cache_limits(&config)), Arc::new(Warm::open(config.store.as_deref())));
+        let (cache, warm) = (Cache::new(cache_limits(&config)), Arc::new(Warm::open(config.store.as_deref(), &metrics)));
         let mut wired = Wired { backplane, shared, cache, warm: warm.clone(), config, tenants: Vec::new() };
         wired.wire_all(None, false)?;
         let common = Common {
@@ -179,6 +179,7 @@ impl App {
             cache: wired.cache.clone(),
             metrics,
             crowd: crew.crowd(),
+            tls: started.tls.clone().into(),
         };
         let proxy = Arc::new(ArcSwap::from_pointee(wired.snapshot(common, &started.doors)));
         let reloads = Reloads::default();

@@ -17,8 +17,8 @@ use std::time::Duration;
 
 pub use self::counters::{Cells, Ended, Sum};
 use self::counters::{Histogram, Named, add};
-use self::labels::PHASES;
 pub use self::labels::{Cause, Lookup, Push};
+use self::labels::{PHASES, STORED};
 use self::tenants::Tenants;
 pub use self::tenants::{MOST, TenantCounts};
 pub use self::upstreams::Open;
@@ -34,6 +34,7 @@ pub struct Metrics {
     upstreams: Upstreams,
     exchanges: Histogram,
     state_fetches: Named,
+    stored: [AtomicU64; STORED.len()],
 }
 
 /// One worker's.
@@ -72,6 +73,7 @@ impl Metrics {
             upstreams: Upstreams::default(),
             exchanges: Histogram::default(),
             state_fetches: Named::default(),
+            stored: Default::default(),
         }
     }
 
@@ -146,6 +148,11 @@ impl Metrics {
     /// A tenant's state was asked for: `ok`, or why it was not told.
     pub fn state_fetched(&self, result: &'static str) {
         self.state_fetches.add(result);
+    }
+
+    /// A tenant's record was written to the store, or could not be.
+    pub fn stored(&self, success: bool) {
+        add(&self.stored[usize::from(!success)], 1);
     }
 }
 

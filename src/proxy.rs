@@ -58,6 +58,7 @@ use crate::clock::Clock;
 use crate::log::{AccessLog, AccessRecord};
 use crate::metrics::{Cells, Lookup, Metrics, TenantCounts};
 use crate::server::guard::HostGuard;
+use crate::server::tls::Tls;
 use crate::server::{Crowd, Ends, Inbound, Tunnel, TunnelTo};
 use crate::superoffice::ContextId;
 use crate::superoffice::origin::UpstreamHosts;
@@ -112,6 +113,8 @@ pub struct Common {
     pub metrics: Arc<Metrics>,
     /// The callers' connections.
     pub crowd: Crowd,
+    /// The listeners' certificates.
+    pub tls: Arc<[Arc<Tls>]>,
     /// Answers that are kept.
     pub cache: Arc<Cache>,
 }

@@ -1,6 +1,7 @@
 //! `/metrics`: what was counted, and what is now, looked at when somebody asks.
 
 use std::collections::BTreeMap;
+use std::time::UNIX_EPOCH;
 
 use jiff::Timestamp;
 
@@ -36,6 +37,7 @@ pub(super) fn page(proxy: &Proxy, around: &Around<'_>, format: Format) -> String
     page.one(&table::RECORDS_DROPPED, common.access_log.as_ref().map_or(0, |log| log.dropped()));
     write_tenants(&mut page, proxy, around.readiness);
     write_skew(&mut page, proxy);
+    write_certificates(&mut page, proxy);
     write_reloads(&mut page, around);
     let build = [env!("CARGO_PKG_VERSION"), std::env::consts::OS, std::env::consts::ARCH];
     page.family(&table::BUILD).add(&build, true);
@@ -106,6 +108,17 @@ fn write_skew(page: &mut Page, proxy: &Proxy) {
     }
     let mut samples = page.family(&table::SKEW);
     skews.iter().for_each(|(login, skew)| samples.add(&[login], *skew));
+}
+
+fn write_certificates(page: &mut Page, proxy: &Proxy) {
+    // Several listeners may have one in common.
+    let told: BTreeMap<_, _> = proxy.common.tls.iter().map(|tls| tls.expires()).collect();
+    let mut certificates = page.family(&table::CERTIFICATE);
+    for (file, at) in told {
+        if let Some(since) = at.and_then(|at| at.duration_since(UNIX_EPOCH).ok()) {
+            certificates.add(&[&file.to_string_lossy()], since.as_secs());
+        }
+    }
 }
 
 fn write_reloads(page: &mut Page, around: &Around<'_>) {

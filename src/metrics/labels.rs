@@ -84,6 +84,9 @@ impl Lookup {
 /// Where a request's time went.
 pub(super) const PHASES: [&str; 5] = ["queue", "ticket", "connect", "first_byte", "total"];
 
+/// What became of a write to the store.
+pub(super) const STORED: [&str; 2] = ["ok", "failed"];
+
 /// Of an answer's status.
 pub(super) const CLASSES: [&str; 6] = ["none", "1xx", "2xx", "3xx", "4xx", "5xx"];
 

@@ -93,6 +93,8 @@ families! {
     CACHE_ENTRIES Gauge "soproxy_cache_entries" [] "answers in the list cache"
     CACHE_BYTES Gauge "soproxy_cache_bytes" [] "what they take, about"
     EVICTIONS Counter "soproxy_cache_evictions_total" [] "answers that had to make room for others"
+    STORE_WRITES Counter "soproxy_store_writes_total" ["result"] "tenants' records written to the store: ok or failed"
+    CERTIFICATE Gauge "soproxy_certificate_expires_timestamp_seconds" ["file"] "when a listener's certificate runs out"
     RELOADS Counter "soproxy_reloads_total" ["result"] "reloads of the configuration: applied or failed"
     RELOAD_OK Gauge "soproxy_reload_last_successful" [] "0 when the last reload failed: the configuration before it is in use"
     RELOADED Gauge "soproxy_reload_last_success_timestamp_seconds" [] "when the configuration in use was applied"

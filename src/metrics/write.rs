@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::counters::{Cells, Sum, get};
 use super::exposition::Page;
-use super::labels::{CLASSES, METHODS, PHASES};
+use super::labels::{CLASSES, METHODS, PHASES, STORED};
 use super::tenants::TenantCounts;
 use super::upstreams::PROTOCOLS;
 use super::{Cause, Counters, Lookup, Metrics, Push, table};
@@ -23,6 +23,8 @@ impl Metrics {
         let mut told = self.state_fetches.all();
         fetches.add(&["ok"], told.remove("ok").unwrap_or_default());
         told.into_iter().for_each(|(result, count)| fetches.add(&[result], count));
+        let mut stored = page.family(&table::STORE_WRITES);
+        STORED.into_iter().zip(&self.stored).for_each(|(result, count)| stored.add(&[result], get(count)));
     }
 
     /// Whoever has counted nothing is left out: with many tenants that is most of what there could be.
@@ -148,6 +150,7 @@ mod tests {
         metrics.exchanged(&tenant, None, Duration::from_millis(2));
         metrics.exchanged(&tenant, Some("refused"), Duration::from_millis(2));
         metrics.state_fetched("timeout");
+        metrics.stored(false);
         let (none, wait) = (Duration::ZERO, Duration::from_millis(30));
         metrics.phases(&Phases { queue: none, ticket: wait, connect: none, first_byte: Some(wait), total: wait });
         metrics.phases(&Phases { queue: none, ticket: none, connect: none, first_byte: None, total: wait });
@@ -182,6 +185,8 @@ mod tests {
             "soproxy_exchange_duration_seconds_count 2",
             "soproxy_state_fetches_total{result=\"ok\"} 0",
             "soproxy_state_fetches_total{result=\"timeout\"} 1",
+            "soproxy_store_writes_total{result=\"ok\"} 0",
+            "soproxy_store_writes_total{result=\"failed\"} 1",
             "soproxy_upstream_connections{upstream=\"a:1\",state=\"busy\"} 1",
             "soproxy_upstream_connections{upstream=\"a:1\",state=\"idle\"} 2",
             "soproxy_upstream_connections_opened_total{upstream=\"a:1\",protocol=\"h2\"} 2",

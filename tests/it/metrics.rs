@@ -66,7 +66,7 @@ async fn both_formats_are_well_formed_and_tell_the_same() {
     let (plain, open) = (Samples::prometheus(plain.text()), Samples::openmetrics(open.text()));
     assert!(plain.names().eq(open.names()), "the same samples in both");
     // What is of other systems, or of what has not happened here.
-    let absent = ["soproxy_tenant_calls_per_second_limit"];
+    let absent = ["soproxy_tenant_calls_per_second_limit", "soproxy_certificate_expires_timestamp_seconds"];
     for family in ALL.iter().filter(|family| !absent.contains(&family.name)) {
         let there = cfg!(target_os = "linux") || !family.name.starts_with("process_");
         assert_eq!(plain.families().contains(family.name), there, "{}", family.name);
@@ -232,6 +232,21 @@ async fn refusals_and_waits_for_a_turn_are_told() {
     let paused = now.get(&of_tenant("soproxy_tenant_paused_seconds"));
     assert!((15.0..=20.0).contains(&paused), "{paused}");
     assert!(now.get(&of_tenant("soproxy_tenant_calls_per_second_limit")) > 0.0);
+}
+
+#[tokio::test]
+async fn certificates_tell_when_they_run_out_and_the_store_what_it_writes() {
+    let store = tempfile::tempdir().unwrap();
+    let (certificate, key) = (crate::tls::vectors("renewed.pem"), crate::tls::vectors("renewed.key"));
+    let mut setup = Setup::new().set("store.path", store.path().to_str().unwrap());
+    setup.more +=
+        &format!("[[listeners]]\naddress = \"127.0.0.1:0\"\ntls_certificate = \"{certificate}\"\ntls_key = {{ file = \"{key}\" }}\n");
+    let bench = setup.start().await;
+    let now = samples(&bench).await;
+    let expires = now.get(&format!("soproxy_certificate_expires_timestamp_seconds{{file=\"{certificate}\"}}"));
+    assert!(expires > 1.7e9, "{expires}");
+    bench.until("it is stored", async || samples(&bench).await.get("soproxy_store_writes_total{result=\"ok\"}") >= 2.0).await;
+    assert_eq!(samples(&bench).await.get("soproxy_store_writes_total{result=\"failed\"}"), 0.0);
 }
 
 #[tokio::test]

@@ -52,7 +52,7 @@ pids+=("$proxy")
 listen=$(address 'serves.*' "$work/proxy.log")
 admin=$(address 'serves.*' "$work/proxy.log" 2)
 ask() { curl -sS "$@" >/dev/null; }
-ask "http://$listen/Cust12345/api/v1/Contact/[1-50]" "http://$listen/Cust12345/api/v1/MDOList/category?n=[1-3]&n=[1-3]"
+ask "http://$listen/Cust12345/api/v1/Contact/[1-50]" "http://$listen/Cust12345/api/v1/MDOList/category"{,,}
 ask "http://$listen/Cust54321/api/v1/Contact/1" "http://$listen/Nobody/api/v1/Contact/1"
 ask -X BREW "http://$listen/Cust12345/api/v1/x"
 ask -X POST -d '{"a":1}' "http://$listen/Cust12345/api/v1/_sandbox/echo"
@@ -70,8 +70,8 @@ done
 promtool check metrics <"$work/page"
 for sample in 'soproxy_requests_total{tenant="Cust12345",method="GET",status="2xx"}' 'soproxy_errors_total{tenant="Cust54321",code="ticket_unavailable"}' \
   'soproxy_exchanges_total{tenant="Cust54321",result="failed",code="refused_revoked"}' 'soproxy_cache_requests_total{result="hit"}' \
-  'soproxy_reloads_total{result="failed"}' process_open_fds process_max_fds process_cpu_seconds_total; do
-  grep -qF "$sample " "$work/page" || { echo "the page lacks $sample" >&2; exit 1; }
+  'soproxy_reloads_total{result="failed"}' process_open_fds process_max_fds; do
+  grep -F "$sample " "$work/page" | grep -qv ' 0$' || { echo "the page lacks $sample, or has 0" >&2; exit 1; }
 done
 echo "check metrics: $(grep -c '^# TYPE' "$work/page") families, $(grep -vc '^#' "$work/page") samples"
 
