@@ -5,7 +5,9 @@
 //! names out, [`token`] tells what a caller may do, and each page says what it takes ([`page`]).
 
 mod actions;
+mod metrics;
 mod page;
+mod process;
 mod readiness;
 mod status;
 mod token;
@@ -13,7 +15,7 @@ mod token;
 use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, WWW_AUTHENTICATE};
+use http::header::{ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_TYPE, WWW_AUTHENTICATE};
 use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use serde::Serialize;
@@ -25,6 +27,7 @@ pub use self::status::{Confinement, Facts, Kept, Listening};
 use self::token::{Right, Token};
 use crate::body::{Body, empty, full};
 use crate::config::{self, ReadyWhen};
+use crate::metrics::exposition::Format;
 use crate::proxy::{Proxy, Tenant};
 use crate::reload::Reloads;
 use crate::server::guard::HostGuard;
@@ -145,7 +148,7 @@ impl Admin {
                 }
                 None => unknown(name),
             },
-            Page::Metrics => self.metrics(),
+            Page::Metrics => self.metrics(parts, &rules),
             Page::Status => json(StatusCode::OK, &self.status(&rules)),
             Page::Tenant(name) => match self.tenant(name) {
                 Some(tenant) => json(StatusCode::OK, &self.tenant_status(&tenant)),
@@ -155,9 +158,12 @@ impl Admin {
         }
     }
 
-    fn metrics(&self) -> Response<Body> {
-        let mut response = text(StatusCode::OK, self.0.proxy.load().common.metrics.text());
-        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8"));
+    fn metrics(&self, parts: &Parts, rules: &Rules) -> Response<Body> {
+        let format = Format::wanted(parts.headers.get_all(ACCEPT).iter().filter_map(|line| line.to_str().ok()));
+        let (readiness, reloads) = (self.readiness(rules), self.0.reloads.history());
+        let around = metrics::Around { readiness: &readiness, reloads: &reloads, started: self.0.facts.started.wall };
+        let mut response = text(StatusCode::OK, metrics::page(&self.0.proxy.load(), &around, format));
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(format.content_type()));
         response
     }
 }

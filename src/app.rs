@@ -162,7 +162,8 @@ impl App {
         }
         let (stop, reloads) = (Stop::default(), Reloads::default());
         let crew = Crew::start(config.listen.threads())?;
-        let warm = Arc::new(Warm::open(config.store.as_deref()));
+        let metrics = Arc::new(Metrics::new(config.listen.threads(), &ProxyError::CODES));
+        let warm = Arc::new(Warm::open(config.store.as_deref(), &metrics));
         let facts = Facts {
             config: config.file.clone(),
             log_level: config.log.level.clone(),
@@ -190,13 +191,15 @@ impl App {
             log: config.log.clone(),
             confine: config.confine.clone(),
         };
+        let crew = Crew::start(listen.threads())?;
         let shared = Arc::new(Shared {
             policy: config.renewal.policy.clone(),
             clock: clock.clone(),
             permits: Arc::new(Semaphore::new(config.renewal.concurrency)),
             patience: config.superoffice.login_timeout + Duration::from_secs(5),
+            metrics: metrics.clone(),
         });
-        let backplane = Backplane::new(&config, clock.clone())?;
+        let backplane = Backplane::new(&config, clock.clone(), &metrics)?;
         let cache = Cache::new(cache_limits(&config));
         let mut wired = Wired { backplane, shared, cache, warm: warm.clone(), config, tenants: Vec::new() };
         wired.wire_all(None, false)?;
@@ -207,7 +210,9 @@ impl App {
             drain: stop.drain.clone(),
             access_log,
             cache: wired.cache.clone(),
-            metrics: Arc::new(Metrics::new(listen.threads(), ProxyError::TABLE.iter().map(|row| row.0))),
+            metrics,
+            census: crew.census(),
+            tls: started.tls.clone().into(),
         };
         let proxy = Arc::new(ArcSwap::from_pointee(wired.snapshot(common, &started.doors)));
         let admin = Admin::new(proxy.clone(), admin_settings.as_ref(), warnings, reloads.clone(), stop.clone(), facts);
@@ -337,7 +342,7 @@ impl Live {
         for warning in &config.warnings {
             tracing::warn!("{warning}");
         }
-        let mut backplane = Backplane::new(&config, parts.clock.clone())?;
+        let mut backplane = Backplane::new(&config, parts.clock.clone(), &wired.shared.metrics)?;
         let same = |old: &Config| {
             config.upstream.settings == old.upstream.settings && config.outbound == old.outbound && config.superoffice == old.superoffice
         };
@@ -423,6 +428,7 @@ impl Wired {
         for tenant in &self.config.tenants {
             backplane::fit(&self.config, tenant)?;
         }
+        self.shared.metrics.make_room();
         let (mut tenants, mut taken_over) = (Vec::with_capacity(self.config.tenants.len()), 0);
         for tenant in &self.config.tenants {
             let kept = before.and_then(|before| before.tenant_like(tenant));
@@ -465,7 +471,8 @@ impl Wired {
                 tenant: context.as_str().to_ascii_lowercase().into(),
                 identity: self.cache.identity(Zeroizing::new(secret).as_bytes()),
             };
-            tenants.push(Arc::new(Tenant { name, context, keeper, homes: KnownHomes::default(), tickets, login, governor, shelf }));
+            let (homes, counts) = (KnownHomes::default(), self.shared.metrics.tenant(&tenant.name));
+            tenants.push(Arc::new(Tenant { name, context, keeper, homes, tickets, login, governor, shelf, counts }));
         }
         self.tenants = tenants;
         self.backplane.tidy();

@@ -15,6 +15,7 @@ use zeroize::Zeroizing;
 use crate::admin;
 use crate::clock::{Clock, Moment};
 use crate::config;
+use crate::metrics::Metrics;
 use crate::store::{Identity, Record, Source, Store, Writer};
 use crate::superoffice::application::{Application, secret_value};
 use crate::superoffice::serial::Pin;
@@ -43,7 +44,7 @@ pub(super) struct Recalled {
 
 impl Warm {
     /// Opens the store. Without one the proxy works as well; its tickets only cost exchanges again after a restart.
-    pub(super) fn open(path: Option<&Path>) -> Warm {
+    pub(super) fn open(path: Option<&Path>, metrics: &Arc<Metrics>) -> Warm {
         let Some(path) = path else { return Warm::default() };
         let store = match Store::open(path) {
             Ok(store) => Arc::new(store),
@@ -53,7 +54,7 @@ impl Warm {
             }
         };
         let known = Arc::downgrade(&store);
-        match Writer::start(store) {
+        match Writer::start(store, metrics.clone()) {
             Ok(writer) => Warm(Some((writer, known))),
             Err(error) => {
                 tracing::warn!(%error, "the store cannot be written to: going on without");

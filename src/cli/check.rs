@@ -33,7 +33,7 @@ const AT_ONCE: usize = 8;
 pub async fn run(file: &Path, online: bool) -> Result<ExitCode, CliError> {
     let config = Config::load(file)?;
     super::log_warnings()?;
-    let mut backplane = Backplane::new(&config, Clock::system())?;
+    let mut backplane = Backplane::new(&config, Clock::system(), &Arc::default())?;
     let caller = Caller::new(backplane.upstream().clone(), config.upstream.settings.response);
     let places = Arc::new(Semaphore::new(AT_ONCE));
     let mut trying = Vec::new();

@@ -35,6 +35,7 @@ mod links;
 mod login;
 mod logs;
 mod memory;
+mod metrics;
 mod moving;
 mod outbound;
 mod peer;

@@ -50,7 +50,7 @@ impl Exchange for Script {
             }
             self.at_once.fetch_sub(1, Ordering::SeqCst);
             if self.down.load(Ordering::SeqCst) {
-                return Err(ExchangeFailure { wire: "login is down".into(), log: "login is down, says the log".into() });
+                return Err(ExchangeFailure { code: "down", wire: "login is down".into(), log: "login is down, says the log".into() });
             }
             Ok(Grant { authorization: HeaderValue::from_static("SOTicket t"), app_token: HeaderValue::from_static("s") })
         })
@@ -67,7 +67,7 @@ pub(super) struct Bench {
 fn shared(max_age: Option<Duration>, permits: usize) -> (Shared, Hand) {
     let (clock, hand) = Clock::manual(Timestamp::from_second(1_800_000_000).unwrap());
     let policy = Policy { max_age, lifetime: 6 * HOUR, keep_warm: 24 * HOUR };
-    (Shared { policy, clock, permits: Arc::new(Semaphore::new(permits)), patience: Duration::from_secs(30) }, hand)
+    (Shared { policy, clock, permits: Arc::new(Semaphore::new(permits)), patience: Duration::from_secs(30), metrics: Arc::default() }, hand)
 }
 
 fn bench_with(max_age: Option<Duration>, prefetch: bool, down: bool) -> Bench {
