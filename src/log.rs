@@ -1,6 +1,8 @@
 //! The subscriber, and the one access record per request.
 
 mod access;
+mod line;
+mod writer;
 
 use std::io::IsTerminal;
 use std::sync::{Mutex, PoisonError};
@@ -10,7 +12,8 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Registry, reload};
 
-pub use self::access::{AccessLog, AccessRecord};
+pub use self::access::AccessRecord;
+pub use self::writer::AccessLog;
 
 /// Sets up logging to standard error. `level` is a level or a list of `EnvFilter` directives. On failure, why the
 /// directives cannot be read; a subscriber that is already there stays.
