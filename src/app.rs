@@ -39,6 +39,7 @@ use crate::server::gate::Violation;
 use crate::server::guard::HostGuard;
 use crate::server::tls::{self, Tls};
 use crate::server::{self, Crew, Ends, Handler, Inbound, Listener, Stop, unix};
+use crate::telemetry::{self, Telemetry};
 use crate::ticket::cache::{Shared, Tickets};
 use crate::upstream::tls::TlsError;
 
@@ -47,6 +48,9 @@ const PREFETCH_AT_MOST: usize = 100;
 
 /// Strangers can reach the listener for notifications: they must not take all file descriptors of the process.
 const PUSH_CONNECTIONS: usize = 100;
+
+/// How long a collector may take for the last spans when the process ends.
+const LAST_SPANS: Duration = Duration::from_secs(3);
 
 /// SuperOffice says one thing and goes.
 const PUSH_IDLE: Duration = Duration::from_secs(10);
@@ -86,6 +90,7 @@ pub struct App {
     crew: Crew,
     live: Live,
     warm: Arc<Warm>,
+    telemetry: Option<Telemetry>,
     stop: Stop,
     reloads: Reloads,
 }
@@ -115,6 +120,7 @@ struct Started {
     admin: Option<config::Admin>,
     renewal: config::Renewal,
     log: config::Log,
+    telemetry: Option<telemetry::Settings>,
     confine: config::Confine,
 }
 
@@ -155,6 +161,7 @@ impl App {
             admin: config.admin.clone(),
             renewal: config.renewal.clone(),
             log: config.log.clone(),
+            telemetry: config.telemetry.clone(),
             confine: config.confine.clone(),
         };
         let shared = Arc::new(Shared {
@@ -163,7 +170,15 @@ impl App {
             permits: Arc::new(Semaphore::new(config.renewal.concurrency)),
             patience: config.superoffice.login_timeout + Duration::from_secs(5),
         });
-        let backplane = Backplane::new(&config, clock.clone())?;
+        let (traces, telemetry) = match config.telemetry.clone() {
+            Some(settings) => {
+                let caller = Backplane::exporter(&config, &settings.endpoint)?;
+                let (traces, telemetry) = Telemetry::start(settings, caller);
+                (Some(traces), Some(telemetry))
+            }
+            None => (None, None),
+        };
+        let backplane = Backplane::new(&config, clock.clone(), traces.clone())?;
         let (cache, warm) = (Cache::new(cache_limits(&config)), Arc::new(Warm::open(config.store.as_deref())));
         let mut wired = Wired { backplane, shared, cache, warm: warm.clone(), config, tenants: Vec::new() };
         wired.wire_all(None, false)?;
@@ -173,6 +188,7 @@ impl App {
             in_flight: Arc::new(InFlight::new(listen.max_requests)),
             drain: stop.drain.clone(),
             access_log,
+            traces,
             cache: wired.cache.clone(),
             metrics: Arc::new(Metrics::new(listen.threads(), ProxyError::TABLE.iter().map(|row| row.0))),
         };
@@ -182,7 +198,7 @@ impl App {
         let push = StatePush::new(proxy.clone());
         let live = Live(Arc::new(LiveParts { proxy, clock, started, wired: Mutex::new(wired) }));
         let crew = Crew::start(listen.threads())?;
-        Ok(App { listeners, admin_listeners, admin, push_listeners, push, config: listen, crew, live, warm, stop, reloads })
+        Ok(App { listeners, admin_listeners, admin, push_listeners, push, config: listen, crew, live, warm, telemetry, stop, reloads })
     }
 
     /// Where the proxy listens.
@@ -247,6 +263,9 @@ impl App {
         if let Err(error) = admin.await {
             tracing::error!(%error, "the admin listener failed");
         }
+        if let Some(telemetry) = self.telemetry {
+            telemetry.finish(LAST_SPANS).await;
+        }
         // Last uses, above all. Blocks, but nobody is served any more.
         self.warm.finish();
         tracing::info!("stopped");
@@ -271,7 +290,8 @@ impl Live {
             ("[store]", config.store != parts.started.store),
             ("[admin]", config.admin != parts.started.admin),
             ("[renewal]", config.renewal != parts.started.renewal),
-            ("[log]", config.log != parts.started.log),
+            ("[log] (but for level)", !config.log.is_same_but_for_level(&parts.started.log)),
+            ("[telemetry]", config.telemetry != parts.started.telemetry),
             ("[confine]", config.confine != parts.started.confine),
         ] {
             if changed {
@@ -284,7 +304,9 @@ impl Live {
         for warning in &config.warnings {
             tracing::warn!("{warning}");
         }
-        let mut backplane = Backplane::new(&config, parts.clock.clone())?;
+        let level = (config.log.level != wired.config.log.level).then(|| config.log.level.clone());
+        let traces = parts.proxy.load().common.traces.clone();
+        let mut backplane = Backplane::new(&config, parts.clock.clone(), traces)?;
         let same = |old: &Config| {
             config.upstream.settings == old.upstream.settings && config.outbound == old.outbound && config.superoffice == old.superoffice
         };
@@ -302,6 +324,10 @@ impl Live {
         parts.proxy.store(Arc::new(next.snapshot(common, &parts.started.doors)));
         tracing::info!(tenants = next.tenants.len(), tickets_kept = kept, "configuration reloaded");
         *wired = next;
+        // Last, when nothing can fail any more; and only if it is another one, so that one that was set by hand stays.
+        if let Some(Err(why)) = level.map(|level| crate::log::set_level(&level)) {
+            tracing::warn!("log.level changed: that takes effect at the next start ({why})");
+        }
         Ok(report)
     }
 }

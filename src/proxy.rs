@@ -63,6 +63,7 @@ use crate::superoffice::ContextId;
 use crate::superoffice::origin::UpstreamHosts;
 use crate::superoffice::state::keeper::Keeper;
 use crate::ticket::cache::Tickets;
+use crate::trace::Collector;
 use crate::upstream::{self, Upstream};
 
 /// A tenant as the pipeline sees it.
@@ -106,6 +107,8 @@ pub struct Common {
     pub drain: CancellationToken,
     /// Where access records go.
     pub access_log: Option<Arc<AccessLog>>,
+    /// Where spans go, if anybody wants them.
+    pub traces: Option<Arc<Collector>>,
     /// What is counted.
     pub metrics: Arc<Metrics>,
     /// Answers that are kept.
@@ -160,8 +163,9 @@ impl Proxy {
     pub async fn handle(&self, request: Box<Request<Inbound>>, ends: Ends) -> Response<Recorded> {
         let id = request_id(request.headers());
         let target = request.uri().path_and_query().cloned();
-        let Common { clock, access_log, metrics, in_flight, .. } = &self.common;
-        let record = AccessRecord::start(id, request.method().clone(), target, clock, access_log.clone());
+        let Common { clock, access_log, traces, metrics, in_flight, .. } = &self.common;
+        let mut record = AccessRecord::start(id, request.method().clone(), target, clock, access_log.clone());
+        record.follow(request.headers(), traces.as_ref(), ends.tls);
         let mut account = Account { record, metrics: metrics.clone(), flight: in_flight.enter(), turn: None };
         let page = self.settings.cors.page(request.headers());
         let preflight = page.as_ref().and_then(|_| cors::preflight(request.method(), request.headers()));

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use super::{CliError, on_runtime, prepare_log, serve};
+use super::{CliError, logging, on_runtime, serve};
 use crate::config::Config;
 use crate::confine::{self, Mounts, Needs, Plan, State};
 use crate::store::Store;
@@ -17,12 +17,15 @@ pub struct Args {
     /// what is missing. `soproxy check` shows what a confined process may reach.
     #[arg(long)]
     no_confine: bool,
+    #[command(flatten)]
+    log: logging::Args,
 }
 
 /// Reads the configuration with all rights, gives up those that are not needed from then on, and only then makes the first thread.
 pub fn run(file: PathBuf, args: Args) -> Result<ExitCode, CliError> {
-    let config = Config::load(&file)?;
-    prepare_log(&config)?;
+    let mut config = Config::load(&file)?;
+    args.log.override_in(&mut config.log);
+    let log = logging::prepare(&config)?;
     if let Some(store) = &config.store {
         // What is not there cannot be left open to us. Why it cannot be made is said by whoever opens it.
         let _ = Store::make_directory(store);
@@ -33,7 +36,7 @@ pub fn run(file: PathBuf, args: Args) -> Result<ExitCode, CliError> {
         let state = confine::apply(&plan(&config));
         if state.failed() { tracing::warn!("confined: {state}") } else { tracing::info!("confined: {state}") }
     }
-    on_runtime(serve(config, Some(file), |_| Ok(())))
+    on_runtime(serve(config, Some(file), (log, args.log), |_| Ok(())))
 }
 
 /// What `check` tells: whether a core can be dumped, what holds for `run` on this machine, and what it may reach. It is tried, not
@@ -75,7 +78,7 @@ fn needs(config: &Config, variable: impl Fn(&str) -> Option<std::ffi::OsString>)
     Needs {
         files,
         read,
-        write: config.confine.write.iter().chain(&config.store).cloned().collect(),
+        write: config.confine.write.iter().chain(&config.store).cloned().chain(config.log.file.as_ref().map(|file| file.dir())).collect(),
         sockets: config.listen.sockets.iter().chain(listeners).map(|place| place.path.clone()).collect(),
         execute: config.confine.execute.clone(),
     }

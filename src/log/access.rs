@@ -4,19 +4,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::uri::PathAndQuery;
-use http::{HeaderValue, Method, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
 
-use super::AccessLog;
+use super::spans::Spans;
+use super::{AccessLog, Query};
 use crate::clock::{Clock, Moment};
 use crate::superoffice::origin::AllowedBase;
 use crate::ticket::Ticket;
+use crate::trace::{Collector, Context, TraceId};
 
 /// What the log tells about one request: written when its answer's body has ended, or when the record is dropped because
-/// the caller went away. The query is left out: it holds personal data more often than not.
+/// the caller went away.
 #[derive(Debug)]
 pub struct AccessRecord {
     /// `X-Request-Id`
     pub id: HeaderValue,
+    /// The trace that it is a part of.
+    pub trace: Option<TraceId>,
     /// The method.
     pub method: Method,
     /// The target as the caller wrote it.
@@ -63,6 +67,8 @@ pub struct AccessRecord {
     pub started: Moment,
     clock: Clock,
     log: Option<Arc<AccessLog>>,
+    /// What else its spans need; only if there will be any.
+    spans: Option<Box<Spans>>,
 }
 
 impl AccessRecord {
@@ -76,6 +82,7 @@ impl AccessRecord {
     ) -> AccessRecord {
         AccessRecord {
             id,
+            trace: None,
             method,
             target,
             client: None,
@@ -100,6 +107,52 @@ impl AccessRecord {
             started: clock.now(),
             clock: clock.clone(),
             log,
+            spans: None,
+        }
+    }
+
+    /// Goes on with the caller's trace, or begins one if there is a collector for it. `tls`: how the caller came.
+    pub fn follow(&mut self, headers: &HeaderMap, collector: Option<&Arc<Collector>>, tls: bool) {
+        let caller = Context::of(headers);
+        self.trace = caller.map(|caller| caller.trace);
+        if let Some(spans) = collector.and_then(|collector| Spans::begin(caller, headers, collector, tls)) {
+            self.trace = Some(spans.context().trace);
+            self.spans = Some(Box::new(spans));
+        }
+    }
+
+    /// It waited for a ticket or a state, since then.
+    pub fn waited_for_ticket(&mut self, since: Duration) {
+        let now = self.elapsed();
+        self.ticket_wait += now.saturating_sub(since);
+        if let Some(spans) = &mut self.spans {
+            spans.waited("ticket wait", since, now);
+        }
+    }
+
+    /// It waited for its turn, since then.
+    pub fn waited_for_turn(&mut self, since: Duration) {
+        let now = self.elapsed();
+        self.queue_wait += now.saturating_sub(since);
+        if let Some(spans) = &mut self.spans {
+            spans.waited("queue", since, now);
+        }
+    }
+
+    /// It is about to be sent: upstream is told of the trace, if we have a part in it.
+    pub fn sending<B>(&mut self, request: &mut Request<B>, base: &AllowedBase) {
+        if let Some(mut spans) = self.spans.take() {
+            let uri = request.uri().clone();
+            spans.sending(request.headers_mut(), &uri, base, self.elapsed());
+            self.spans = Some(spans);
+        }
+    }
+
+    /// What came of the last sending: a status, or what kind of error.
+    pub fn was_sent(&mut self, outcome: Result<StatusCode, &'static str>) {
+        if let Some(mut spans) = self.spans.take() {
+            spans.sent(outcome, self.elapsed());
+            self.spans = Some(spans);
         }
     }
 
@@ -111,7 +164,11 @@ impl AccessRecord {
 
 impl Drop for AccessRecord {
     fn drop(&mut self) {
-        if let Some(log) = self.log.take() {
+        let log = self.log.take();
+        if let Some(spans) = self.spans.take() {
+            spans.finish(self, log.as_ref().map_or(Query::Off, |log| log.query()));
+        }
+        if let Some(log) = log {
             log.add(self);
         }
     }

@@ -2,7 +2,16 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::AccessRecord;
+use super::{AccessRecord, Query};
+
+/// How records are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Style {
+    /// As JSON, else as text.
+    pub json: bool,
+    /// What is told of queries.
+    pub query: Query,
+}
 
 /// Lines that wait to be written, of one thread.
 #[derive(Debug, Default)]
@@ -16,7 +25,8 @@ pub(super) struct Lines {
 
 impl Lines {
     /// One more.
-    pub(super) fn add(&mut self, record: &AccessRecord, json: bool) {
+    pub(super) fn add(&mut self, record: &AccessRecord, style: Style) {
+        let json = style.json;
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         if now.as_secs() != self.second || self.stamp.is_empty() {
             self.second = now.as_secs();
@@ -32,12 +42,18 @@ impl Lines {
         escaped(line, record.method.as_str());
         line.push(b' ');
         escaped(line, record.target.as_ref().map_or("*", |target| target.path()));
+        if style.query != Query::Off {
+            escaped(line, &style.query.shown(record.target.as_ref().and_then(|target| target.query())));
+        }
         if json {
             line.push(b'"');
         }
         let mut fields = Fields { line, json };
         // An id is made of characters that need no escape.
         fields.text("id", record.id.to_str().unwrap_or_default());
+        if let Some(trace) = record.trace {
+            fields.text("trace_id", &trace.to_string());
+        }
         if let Some(client) = &record.client {
             fields.text("client", client);
         }
@@ -79,6 +95,12 @@ impl Lines {
         fields.millis("ticket_ms", record.ticket_wait);
         if !record.queue_wait.is_zero() {
             fields.millis("queue_ms", record.queue_wait);
+        }
+        if !record.connect.is_zero() {
+            fields.millis("connect_ms", record.connect);
+        }
+        if let (Some(sent), Some(answered)) = (record.sent, record.answered) {
+            fields.millis("upstream_ms", answered.saturating_sub(sent));
         }
         if let Some(first_byte) = record.first_byte {
             fields.millis("first_byte_ms", first_byte);

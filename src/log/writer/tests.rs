@@ -63,6 +63,24 @@ fn a_line_of_json_is_json_whatever_is_in_it() {
 }
 
 #[test]
+fn phases_and_the_query_are_told_when_they_are_known_and_asked_for() {
+    let sink = Sink::default();
+    let writer = Writer::new(1);
+    let log = AccessLog::new(writer.clone(), Style { json: true, query: super::super::Query::Names });
+    // What is told before the thread is there waits for it.
+    let mut one = record(&log, "/a?$top=3&name=x");
+    (one.connect, one.sent, one.answered) = (Duration::from_millis(3), Some(Duration::from_millis(5)), Some(Duration::from_micros(15_250)));
+    drop(one);
+    (&*writer).write_all(b"an event\n").unwrap();
+    writer.start(Stream(sink.clone())).unwrap();
+    let text = sink.text();
+    let (line, event) = text.split_once('\n').unwrap();
+    let line: serde_json::Value = serde_json::from_str(line).unwrap();
+    assert_eq!((&line["message"], event), (&"GET /a?$top&name".into(), "an event\n"));
+    assert_eq!((&line["connect_ms"], &line["upstream_ms"]), (&3.0.into(), &10.25.into()));
+}
+
+#[test]
 fn what_waits_at_the_end_is_written() {
     let sink = Sink::default();
     let log = AccessLog::start(1, false, sink.clone()).unwrap();
