@@ -39,6 +39,7 @@ use crate::server::gate::Violation;
 use crate::server::guard::HostGuard;
 use crate::server::tls::{self, Tls};
 use crate::server::{self, Crew, Ends, Handed, Handler, Inbound, Listener, Stop, unix};
+use crate::telemetry::{self, Telemetry};
 use crate::ticket::cache::{Shared, Tickets};
 use crate::upstream::tls::TlsError;
 
@@ -47,6 +48,9 @@ const PREFETCH_AT_MOST: usize = 100;
 
 /// Strangers can reach the listener for notifications: they must not take all file descriptors of the process.
 const PUSH_CONNECTIONS: usize = 100;
+
+/// How long a collector may take for the last spans when the process ends.
+const LAST_SPANS: Duration = Duration::from_secs(3);
 
 /// SuperOffice says one thing and goes.
 const PUSH_IDLE: Duration = Duration::from_secs(10);
@@ -94,6 +98,7 @@ pub struct App {
     crew: Crew,
     live: Live,
     warm: Arc<Warm>,
+    telemetry: Option<Telemetry>,
     stop: Stop,
     reloads: Reloads,
 }
@@ -126,6 +131,7 @@ struct Started {
     admin_addresses: Vec<SocketAddr>,
     renewal: config::Renewal,
     log: config::Log,
+    telemetry: Option<telemetry::Settings>,
     confine: config::Confine,
 }
 
@@ -189,9 +195,9 @@ impl App {
             admin_addresses: admin_listeners.iter().filter_map(Listener::local_addr).collect(),
             renewal: config.renewal.clone(),
             log: config.log.clone(),
+            telemetry: config.telemetry.clone(),
             confine: config.confine.clone(),
         };
-        let crew = Crew::start(listen.threads())?;
         let shared = Arc::new(Shared {
             policy: config.renewal.policy.clone(),
             clock: clock.clone(),
@@ -199,7 +205,15 @@ impl App {
             patience: config.superoffice.login_timeout + Duration::from_secs(5),
             metrics: metrics.clone(),
         });
-        let backplane = Backplane::new(&config, clock.clone(), &metrics)?;
+        let (traces, telemetry) = match config.telemetry.clone() {
+            Some(settings) => {
+                let caller = Backplane::exporter(&config, &settings.endpoint)?;
+                let (traces, telemetry) = Telemetry::start(settings, caller);
+                (Some(traces), Some(telemetry))
+            }
+            None => (None, None),
+        };
+        let backplane = Backplane::new(&config, clock.clone(), &metrics, traces.clone())?;
         let cache = Cache::new(cache_limits(&config));
         let mut wired = Wired { backplane, shared, cache, warm: warm.clone(), config, tenants: Vec::new() };
         wired.wire_all(None, false)?;
@@ -209,6 +223,7 @@ impl App {
             in_flight: Arc::new(InFlight::new(listen.max_requests)),
             drain: stop.drain.clone(),
             access_log,
+            traces,
             cache: wired.cache.clone(),
             metrics,
             census: crew.census(),
@@ -218,7 +233,7 @@ impl App {
         let admin = Admin::new(proxy.clone(), admin_settings.as_ref(), warnings, reloads.clone(), stop.clone(), facts);
         let push = StatePush::new(proxy.clone());
         let live = Live(Arc::new(LiveParts { proxy, clock, started, admin: admin.clone(), wired: Mutex::new(wired) }));
-        Ok(App { listeners, admin_listeners, admin, push_listeners, push, config: listen, crew, live, warm, stop, reloads })
+        Ok(App { listeners, admin_listeners, admin, push_listeners, push, config: listen, crew, live, warm, telemetry, stop, reloads })
     }
 
     /// Where the proxy listens.
@@ -304,6 +319,9 @@ impl App {
             tracing::error!(%error, "the admin listener failed");
         }
         last.abort();
+        if let Some(telemetry) = self.telemetry {
+            telemetry.finish(LAST_SPANS).await;
+        }
         tracing::info!("stopped");
     }
 }
@@ -329,7 +347,8 @@ impl Live {
                 places(config.admin.as_ref()) != parts.started.admin,
             ),
             ("[renewal]", config.renewal != parts.started.renewal),
-            ("[log]", config.log != parts.started.log),
+            ("[log] (but for level)", !config.log.is_same_but_for_level(&parts.started.log)),
+            ("[telemetry]", config.telemetry != parts.started.telemetry),
             ("[confine]", config.confine != parts.started.confine),
         ] {
             if changed {
@@ -342,7 +361,9 @@ impl Live {
         for warning in &config.warnings {
             tracing::warn!("{warning}");
         }
-        let mut backplane = Backplane::new(&config, parts.clock.clone(), &wired.shared.metrics)?;
+        let level = (config.log.level != wired.config.log.level).then(|| config.log.level.clone());
+        let traces = parts.proxy.load().common.traces.clone();
+        let mut backplane = Backplane::new(&config, parts.clock.clone(), &wired.shared.metrics, traces)?;
         let same = |old: &Config| {
             config.upstream.settings == old.upstream.settings && config.outbound == old.outbound && config.superoffice == old.superoffice
         };
@@ -361,6 +382,10 @@ impl Live {
         parts.admin.apply(next.config.admin.as_ref(), next.config.warnings.iter().map(ToString::to_string).collect());
         tracing::info!(tenants = next.tenants.len(), tickets_kept = kept, "configuration reloaded");
         *wired = next;
+        // Last, when nothing can fail any more; and only if it is another one, so that one that was set by hand stays.
+        if let Some(Err(why)) = level.map(|level| crate::log::set_level(&level)) {
+            tracing::warn!("log.level changed: that takes effect at the next start ({why})");
+        }
         Ok(report)
     }
 }

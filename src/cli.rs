@@ -4,6 +4,7 @@ mod admin;
 mod check;
 mod client;
 mod healthcheck;
+mod logging;
 mod man;
 mod operate;
 mod policy;
@@ -17,6 +18,7 @@ mod wait;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
@@ -209,29 +211,38 @@ fn on_runtime(command: impl Future<Output = Result<ExitCode, CliError>>) -> Resu
     runtime.map_err(|error| CliError::Other(format!("no runtime: {error}")))?.block_on(command)
 }
 
-/// The log of a server.
-fn prepare_log(config: &Config) -> Result<(), CliError> {
-    log::init(&config.log.level, config.log.json).map_err(|error| CliError::Setting(format!("log.level: {error}")))?;
-    log::panics_by_place();
-    Ok(())
+/// Serves until a signal says stop, and logs to `log`. `started` is told the bound proxy.
+async fn serve(
+    handed: Handed,
+    config: Config,
+    file: Option<PathBuf>,
+    (log, arguments): (logging::Log, logging::Args),
+    started: impl FnOnce(&App) -> Result<(), CliError>,
+) -> Result<ExitCode, CliError> {
+    log.start()?;
+    let served = serve_until_stopped(handed, config, file, log.access(), arguments, started).await;
+    log.finish();
+    served.map(|()| ExitCode::SUCCESS)
 }
 
-/// Serves until a signal says stop. `started` is told the bound proxy.
-async fn serve(
+async fn serve_until_stopped(
     handed: Handed,
     mut config: Config,
     file: Option<PathBuf>,
+    access_log: Arc<log::AccessLog>,
+    arguments: logging::Args,
     started: impl FnOnce(&App) -> Result<(), CliError>,
-) -> Result<ExitCode, CliError> {
+) -> Result<(), CliError> {
     let tenants = config.tenants.len();
-    let json = config.log.json;
-    let access_log = log::wants_access().then(|| log::AccessLog::start(config.listen.threads(), json, std::io::stderr())).transpose()?;
     let watched = std::mem::take(&mut config.watched);
-    let app = App::build_on(handed, config, Clock::system(), access_log.clone()).await?;
+    let app = App::build_on(handed, config, Clock::system(), Some(access_log)).await?;
     shutdown::on_signals(app.stop())?;
     if let Some(file) = file {
         let live = app.live();
-        reload::follow(file, watched, app.reloads(), move |config| live.apply(config))?;
+        reload::follow(file, watched, app.reloads(), move |mut config| {
+            arguments.override_in(&mut config.log);
+            live.apply(config)
+        })?;
     }
     let (addresses, admin, push) = (app.addresses(), app.admin_addresses(), app.push_addresses());
     let push = (!push.is_empty()).then_some(push).map(tracing::field::debug);
@@ -242,15 +253,12 @@ async fn serve(
     tracing::info!(?addresses, sockets, ?admin, admin_sockets, push, tenants, "soproxy {} serves", env!("CARGO_PKG_VERSION"));
     started(&app)?;
     app.run().await;
-    if let Some(access_log) = access_log {
-        access_log.finish();
-    }
-    Ok(ExitCode::SUCCESS)
+    Ok(())
 }
 
 /// For commands that are no server: what is worth a warning goes to standard error.
 fn log_warnings() -> Result<(), CliError> {
-    log::init("soproxy=warn", false).map_err(CliError::Other)
+    log::init("soproxy=warn", log::Format::Text, None).map_err(CliError::Other)
 }
 
 /// Writes to standard output. A reader that has seen enough (`| head`) is no failure.

@@ -19,7 +19,6 @@ use std::time::Duration;
 use secrecy::SecretString;
 
 use self::secret::Secrets;
-use crate::confine;
 use crate::look::Look;
 use crate::proxy::address::Network;
 use crate::proxy::cache::Rules;
@@ -33,7 +32,7 @@ use crate::superoffice::origin::{BaseUrl, UpstreamHosts};
 use crate::superoffice::signing::SigningKey;
 use crate::superoffice::{ContextId, ExchangeKind, SystemUserToken};
 use crate::ticket::Policy;
-use crate::upstream;
+use crate::{confine, log, telemetry, upstream};
 
 /// Everything `run` needs, read, parsed and cross-checked.
 #[derive(Debug)]
@@ -64,6 +63,8 @@ pub struct Config {
     pub superoffice: SuperOffice,
     /// `[log]`
     pub log: Log,
+    /// `[telemetry]`, if spans are exported.
+    pub telemetry: Option<telemetry::Settings>,
     /// `[confine]`
     pub confine: Confine,
     /// `[tenants.*]`, in the order of their names.
@@ -274,7 +275,18 @@ pub struct Log {
     /// `level`: a level or an `EnvFilter` directive list.
     pub level: String,
     /// `format`
-    pub json: bool,
+    pub format: log::Format,
+    /// `query`: what of a request's query is told.
+    pub query: log::Query,
+    /// `file`, and what becomes of it; `None`: standard error.
+    pub file: Option<log::file::Settings>,
+}
+
+impl Log {
+    /// Whether only what takes effect at once differs.
+    pub fn is_same_but_for_level(&self, other: &Log) -> bool {
+        Log { level: String::new(), ..self.clone() } == Log { level: String::new(), ..other.clone() }
+    }
 }
 
 /// `[confine]`: what the process may reach besides what the configuration names. Whole paths.
@@ -468,9 +480,14 @@ fn environment() -> BTreeMap<String, String> {
     std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))).collect()
 }
 
-/// What `log.level` may be: the directives, or what is wrong with them.
+/// A log level, or directives, as `log.level` takes them; else what is wrong.
 pub fn log_level(text: &str) -> Result<String, String> {
-    file::log_level(text).map_err(|wrong| format!("{}: {}", wrong.what, wrong.hint))
+    file::log_level(text)
+}
+
+/// A format, as `log.format` takes it; else what is wrong.
+pub fn log_format(text: &str) -> Result<log::Format, String> {
+    file::log_format(text)
 }
 
 /// All keys of `proxy.toml`, with `tenants.NAME` and `clients.NAME` for any, each with its default as TOML; empty without one.

@@ -23,7 +23,7 @@
 //! 6  main
 //! 5  cli                  knows all; only main imports it
 //! 4  app                  the composition root
-//! 3  config reload proxy admin push sandbox
+//! 3  telemetry config reload proxy admin push sandbox
 //! 2  confine superoffice::http superoffice::login superoffice::state superoffice::tenant ticket::cache server
 //! 2  proxy::governor proxy::cache
 //! 2  store
@@ -31,7 +31,7 @@
 //! 1  superoffice::signing superoffice::application superoffice::keys superoffice::jwt
 //! 1  proxy::error proxy::headers proxy::body proxy::route proxy::target proxy::policy proxy::clients proxy::cors proxy::links
 //! 1  proxy::address proxy::soap upstream
-//! 0  alarm shard body clock look signals shutdown systemd peer superoffice superoffice::origin superoffice::serial ticket log metrics
+//! 0  alarm shard body clock look signals shutdown systemd peer superoffice superoffice::origin superoffice::serial ticket trace log metrics
 //! ```
 //!
 //! `config` stands above the plan's level 0 because it parses what it reads: keys, certificates, origins and the renewal
@@ -42,7 +42,7 @@
 //! # Invariants
 //!
 //! - No module below `app` (but for `cli`'s commands above it) sees the whole `Config`; constructors take what they need.
-//! - Levels 0 and 1 hold no socket, file or clock, but for `upstream` (the socket), `clock`, `shutdown` and `look` themselves.
+//! - Levels 0 and 1 hold no socket, file or clock, but for `upstream` (the socket), `clock`, `shutdown`, `look` and `log::file` themselves.
 //! - `ticket::cache` does not know how a ticket is made; `superoffice::login` does not know that anyone caches.
 //! - A connection stays on its worker, and so does everything its requests use: pool, counters, log lines ([`shard`]). No
 //!   request waits for another core, and none has a timer of its own ([`alarm`]).
@@ -68,6 +68,7 @@
 //!   costs an exchange, not a start. It holds nothing that its tenant's private key could not get anew, sealed under a key derived
 //!   from that; nobody who serves a request waits for it.
 //! - What serving does not need is given up before the first thread is made ([`confine`]); each command makes its own runtime.
+//! - Whatever takes the log or the spans, a disk or a collector, nobody waits for it: what it does not take in time is lost and counted.
 //! - The proxy never knows that it talks to a sandbox.
 //!
 //! # Words
@@ -97,6 +98,8 @@
 //!
 //! A *metric* is a family of samples that differ by their labels; a request's time is spent in *phases*. A renewal is *spared* when uses
 //! have made a ticket's window slide past the end that it began with.
+//! An *access record* is the log's one line per request. A request's *span* is a part of its caller's *trace*, and each sending of it
+//! is a span within; the *collector* is whoever gets them.
 //!
 //! A process that has given up what it does not need is *confined*; a file that is then out of its reach, whatever its permissions, is
 //! *barred*.
@@ -125,5 +128,7 @@ pub mod store;
 pub mod superoffice;
 #[cfg(target_os = "linux")]
 pub mod systemd;
+pub mod telemetry;
 pub mod ticket;
+pub mod trace;
 pub mod upstream;

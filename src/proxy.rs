@@ -65,6 +65,7 @@ use crate::superoffice::origin::UpstreamHosts;
 use crate::superoffice::state::keeper::Keeper;
 use crate::superoffice::tenant::TenantLogin;
 use crate::ticket::cache::Tickets;
+use crate::trace::Collector;
 use crate::upstream::{self, Upstream};
 
 /// A tenant as the pipeline sees it.
@@ -112,6 +113,8 @@ pub struct Common {
     pub drain: CancellationToken,
     /// Where access records go.
     pub access_log: Option<Arc<AccessLog>>,
+    /// Where spans go, if anybody wants them.
+    pub traces: Option<Arc<Collector>>,
     /// What is counted.
     pub metrics: Arc<Metrics>,
     /// The callers' connections.
@@ -170,8 +173,9 @@ impl Proxy {
     pub async fn handle(&self, mut request: Box<Request<Inbound>>, ends: Ends) -> Response<Recorded> {
         let id = request_id(request.headers());
         let target = request.uri().path_and_query().cloned();
-        let Common { clock, access_log, metrics, in_flight, .. } = &self.common;
-        let record = AccessRecord::start(id, request.method().clone(), target, clock, access_log.clone());
+        let Common { clock, access_log, traces, metrics, in_flight, .. } = &self.common;
+        let mut record = AccessRecord::start(id, request.method().clone(), target, clock, access_log.clone());
+        record.follow(request.headers(), traces.as_ref(), ends.tls);
         let received = request.body_mut().counted();
         let (metrics, flight) = (metrics.clone(), in_flight.enter());
         let mut account = Account { record, metrics, cells: None, received, tunnel: false, flight, turn: None };

@@ -78,6 +78,19 @@ pub enum UpstreamError {
     RequestStalled(Duration),
 }
 
+impl UpstreamError {
+    /// In one word, for a trace.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            UpstreamError::Unreachable(_) => "unreachable",
+            UpstreamError::Unread(_) => "connection_lost",
+            UpstreamError::Timeout(_) => "timeout",
+            UpstreamError::RequestBody(_) => "body_incomplete",
+            UpstreamError::RequestStalled(_) => "body_timeout",
+        }
+    }
+}
+
 /// What an upgrade came to.
 pub enum Upgraded {
     /// 101: HTTP is over on this connection.

@@ -34,7 +34,7 @@ pub(super) fn page(proxy: &Proxy, around: &Around<'_>, format: Format) -> String
     page.one(&table::CACHE_ENTRIES, entries);
     page.one(&table::CACHE_BYTES, bytes);
     page.one(&table::EVICTIONS, common.cache.evicted());
-    page.one(&table::RECORDS_DROPPED, common.access_log.as_ref().map_or(0, |log| log.dropped()));
+    page.one(&table::RECORDS_DROPPED, crate::log::lost());
     write_tenants(&mut page, proxy, around.readiness);
     write_skew(&mut page, proxy);
     write_certificates(&mut page, proxy);

@@ -19,7 +19,9 @@ use crate::superoffice::serial;
 use crate::superoffice::state;
 use crate::superoffice::state::keeper::{self, Keeper, Pace};
 use crate::superoffice::tenant::{Granted, Identity, StateEndpoint, TenantLogin};
+use crate::telemetry;
 use crate::ticket::ExchangeFailure;
+use crate::trace::Collector;
 use crate::upstream::Upstream;
 use crate::upstream::tls::{self, TlsError};
 
@@ -97,7 +99,7 @@ impl Backplane {
     }
 
     /// Wires the clients, which count in `metrics`. Without trusted roots only a configuration that needs none (loopback, plain) works.
-    pub fn new(config: &Config, clock: Clock, metrics: &Arc<Metrics>) -> Result<Backplane, StartError> {
+    pub fn new(config: &Config, clock: Clock, metrics: &Arc<Metrics>, traces: Option<Arc<Collector>>) -> Result<Backplane, StartError> {
         let plain = |tenant: &config::Tenant| !tenant.login_url.is_https() && tenant.api_url.as_ref().is_none_or(|api| !api.is_https());
         let config::Outbound { proxies, proxy_from, identity, pins } = &config.outbound;
         if !proxies.is_direct() {
@@ -109,7 +111,7 @@ impl Backplane {
         }?;
         let (settings, workers) = (config.upstream.settings.clone(), config.listen.threads());
         let upstream = Upstream::new(tls, proxies.clone(), settings, workers, metrics.clone());
-        let caller = Caller::new(upstream.clone(), config.superoffice.login_timeout);
+        let caller = Caller::new(upstream.clone(), config.superoffice.login_timeout).traced(traces);
         let states = Arc::new(keeper::Shared {
             pace: Pace { min: config.state.min_interval, max: config.state.max_interval },
             clock: clock.clone(),
@@ -119,6 +121,17 @@ impl Backplane {
         });
         let (logins, applications, known, pins) = Default::default();
         Ok(Backplane { upstream, caller, clock, states, logins, applications, known, pins })
+    }
+
+    /// The way to whoever collects spans: a client of its own, that trusts the same roots and pins nothing, and does not show who we
+    /// are to SuperOffice.
+    pub fn exporter(config: &Config, endpoint: &BaseUrl) -> Result<Caller, StartError> {
+        let tls = match tls::client_config(config.superoffice.ca_pem.as_deref(), &[], None) {
+            Err(TlsError::Roots(_)) if !endpoint.is_https() => tls::no_roots(),
+            tls => tls,
+        }?;
+        let upstream = Upstream::new(tls, config.outbound.proxies.clone(), config.upstream.settings.clone(), 1, Arc::default());
+        Ok(Caller::new(upstream, telemetry::TIMEOUT))
     }
 
     /// The client for the web API.

@@ -17,6 +17,7 @@ use crate::app::{Backplane, Wiring};
 use crate::body::empty;
 use crate::clock::Clock;
 use crate::config::{Config, Outbound, Tenant};
+use crate::log;
 use crate::proxy::{headers, target};
 use crate::server;
 use crate::server::unix::{Place, make_room};
@@ -33,7 +34,7 @@ const AT_ONCE: usize = 8;
 pub async fn run(file: &Path, online: bool) -> Result<ExitCode, CliError> {
     let config = Config::load(file)?;
     super::log_warnings()?;
-    let mut backplane = Backplane::new(&config, Clock::system(), &Arc::default())?;
+    let mut backplane = Backplane::new(&config, Clock::system(), &Arc::default(), None)?;
     let caller = Caller::new(backplane.upstream().clone(), config.upstream.settings.response);
     let places = Arc::new(Semaphore::new(AT_ONCE));
     let mut trying = Vec::new();
@@ -77,6 +78,11 @@ pub async fn run(file: &Path, online: bool) -> Result<ExitCode, CliError> {
             eprintln!("note: {error}: somebody listens there, perhaps soproxy itself");
         }
     }
+    if let Some(file) = &config.log.file
+        && let Err(error) = writable(file)
+    {
+        eprintln!("note: the log {} cannot be written to: {error}: run would go on, and lose its lines", file.path.display());
+    }
     if let Some(error) = config.store.as_deref().and_then(unusable) {
         eprintln!("note: {error}: run would go on without");
     }
@@ -103,6 +109,16 @@ pub async fn run(file: &Path, online: bool) -> Result<ExitCode, CliError> {
     say(&super::run::report(&config))?;
     say(&format!("{}: {} tenant(s), to listen on {}\n", file.display(), config.tenants.len(), addresses.join(" and ")))?;
     Ok(if failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Whether the log can be written to; where its directory would be made, whether it could be.
+fn writable(file: &log::file::Settings) -> std::io::Result<()> {
+    let dir = file.dir();
+    if dir.is_dir() {
+        return file.try_out();
+    }
+    let above = dir.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    Ok(rustix::fs::access(above, rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK)?)
 }
 
 /// Why the store cannot be used. One that is in use is: by soproxy itself, probably.

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use super::{CliError, on_runtime, prepare_log, serve};
+use super::{CliError, logging, on_runtime, serve};
 use crate::admin::Confinement;
 use crate::config::Config;
 use crate::confine::{self, Mounts, Needs, Plan, State};
@@ -19,13 +19,16 @@ pub struct Args {
     /// what is missing. `soproxy check` shows what a confined process may reach.
     #[arg(long)]
     no_confine: bool,
+    #[command(flatten)]
+    log: logging::Args,
 }
 
 /// Reads the configuration with all rights, gives up those that are not needed from then on, and only then makes the first thread.
 pub fn run(file: PathBuf, args: Args) -> Result<ExitCode, CliError> {
     let handed = Handed::take()?;
-    let config = Config::load(&file)?;
-    prepare_log(&config)?;
+    let mut config = Config::load(&file)?;
+    args.log.override_in(&mut config.log);
+    let log = logging::prepare(&config)?;
     if let Some(store) = &config.store {
         // What is not there cannot be left open to us. Why it cannot be made is said by whoever opens it.
         let _ = Store::make_directory(store);
@@ -45,7 +48,7 @@ pub fn run(file: PathBuf, args: Args) -> Result<ExitCode, CliError> {
         let (holds, lacks) = state.told();
         confinement = Some(Confinement { holds, lacks });
     }
-    on_runtime(serve(handed, config, Some(file), |app| {
+    on_runtime(serve(handed, config, Some(file), (log, args.log), |app| {
         confinement.into_iter().for_each(|confinement| app.confined(confinement));
         #[cfg(target_os = "linux")]
         if let Some(service) = service {
@@ -98,7 +101,7 @@ fn needs(config: &Config, variable: impl Fn(&str) -> Option<std::ffi::OsString>)
     Needs {
         files,
         read,
-        write: config.confine.write.iter().chain(&config.store).cloned().collect(),
+        write: config.confine.write.iter().chain(&config.store).cloned().chain(config.log.file.as_ref().map(|file| file.dir())).collect(),
         sockets: config.listen.sockets.iter().chain(listeners).chain(admin).map(|place| place.path.clone()).collect(),
         execute: config.confine.execute.clone(),
     }

@@ -8,12 +8,12 @@ use std::time::Duration;
 use jiff::SignedDuration;
 use tokio_util::sync::CancellationToken;
 
-use super::{CliError, prepare_log, say, serve};
+use super::{CliError, logging, say, serve};
 use crate::app::App;
 use crate::config::Config;
 use crate::sandbox::{self, Faults, Options, Sandbox, demo};
 use crate::server::Handed;
-use crate::{log, reload, shutdown};
+use crate::{reload, shutdown};
 
 /// Arguments of `sandbox`.
 #[derive(Debug, clap::Args)]
@@ -50,6 +50,8 @@ pub struct Args {
     /// A State Change URL: where each move and each new state of a tenant is pushed to, as SuperOffice does
     #[arg(long, value_name = "URL", value_parser = push_url)]
     push_to: Option<String>,
+    #[command(flatten)]
+    log: logging::Args,
 }
 
 fn push_url(text: &str) -> Result<String, String> {
@@ -88,15 +90,16 @@ pub async fn run(args: Args) -> Result<ExitCode, CliError> {
     let bound = |error: std::io::Error| CliError::Other(format!("the sandbox cannot listen on {}: {error} (see --address)", args.address));
     let sandbox = sandbox::start(options, args.address, stop.clone()).await.map_err(bound)?;
     if args.only {
-        log::init("info", false).map_err(CliError::Other)?;
+        args.log.prepare()?;
         say(&alone(&sandbox))?;
         shutdown::first_signal()?.cancelled().await;
         stop.cancel();
         return Ok(ExitCode::SUCCESS);
     }
-    let config = proxy_config(&args, &sandbox)?;
-    prepare_log(&config)?;
-    let code = serve(Handed::default(), config, None, |app| say(&invitation(app, &sandbox))).await;
+    let mut config = proxy_config(&args, &sandbox)?;
+    args.log.override_in(&mut config.log);
+    let log = logging::prepare(&config)?;
+    let code = serve(Handed::default(), config, None, (log, args.log), |app| say(&invitation(app, &sandbox))).await;
     stop.cancel();
     code
 }

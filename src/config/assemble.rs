@@ -7,6 +7,7 @@ mod confine;
 mod credentials;
 mod doors;
 mod listeners;
+mod logging;
 mod outbound;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -54,6 +55,8 @@ pub(super) fn assemble(
     let superoffice = assembly.superoffice(&settings.superoffice, hosts);
     let store = settings.store.optional().map(|path| path.map(|path| assembly.secrets.resolve(&path)));
     let confine = assembly.confine(&settings.confine);
+    let log = assembly.log(&settings.log);
+    let telemetry = assembly.telemetry(&settings.telemetry);
     let files = assembly.secrets.named();
     if public && assembly.literals {
         assembly.warn("", "holds secrets and can be read by other users", "chmod 600, or move the secrets to files of their own");
@@ -73,7 +76,8 @@ pub(super) fn assemble(
             state: state?,
             store: store?,
             superoffice: superoffice?,
-            log: settings.log?,
+            log: log?,
+            telemetry: telemetry?,
             confine: confine?,
             tenants: tenants?,
             files,

@@ -6,6 +6,7 @@ mod doors;
 mod env;
 mod kinds;
 mod lists;
+mod logging;
 mod outbound;
 mod portable;
 mod reader;
@@ -28,8 +29,8 @@ use super::Problem;
 pub(super) use self::clients::{ClientSettings, TermsSettings};
 pub(super) use self::doors::{DoorSettings, Owner, Places, SocketSettings};
 pub(super) use self::env::any as any_variable;
-pub(super) use self::kinds::log_level;
 pub(super) use self::lists::{CacheSettings, ListenerSettings, is_list};
+pub(super) use self::logging::{LogSettings, TelemetrySettings, format as log_format, level as log_level};
 pub(super) use self::outbound::{Choice, OutboundSettings, PROXY_FORM};
 pub(super) use self::reader::nearest;
 pub(super) use self::settings::{
@@ -114,7 +115,15 @@ concurrency = 4
 
 [log]
 level = "info"
-format = "text"
+format = "auto"
+query = "off"
+rotate = "daily"
+max_size = "off"
+keep = "90d"
+
+[telemetry]
+service_name = "soproxy"
+sample = 1.0
 
 [confine]
 read = []
@@ -126,7 +135,7 @@ const TENANTS: &str = "tenants";
 const CLIENTS: &str = "clients";
 /// Sections whose tables have names of their own.
 const NAMED: [&str; 2] = [TENANTS, CLIENTS];
-const SECTIONS: [&str; 16] = [
+const SECTIONS: [&str; 17] = [
     "superoffice",
     "application",
     TENANTS,
@@ -142,6 +151,7 @@ const SECTIONS: [&str; 16] = [
     "renewal",
     "store",
     "log",
+    "telemetry",
     "confine",
 ];
 
@@ -248,7 +258,10 @@ fn as_toml(value: &Value) -> String {
     match value {
         Value::String(_, text) => format!("{text:?}"),
         Value::Bool(_, flag) => flag.to_string(),
-        Value::Num(_, number) => number.to_i128().map_or_else(String::new, |number| number.to_string()),
+        Value::Num(_, number) => match (number.to_i128(), number.to_f64()) {
+            (Some(whole), _) => whole.to_string(),
+            (None, fraction) => fraction.map_or_else(String::new, |fraction| format!("{fraction:?}")),
+        },
         Value::Array(_, values) => format!("[{}]", values.iter().map(as_toml).collect::<Vec<_>>().join(", ")),
         _ => String::new(),
     }

@@ -98,7 +98,7 @@ families! {
     RELOADS Counter "soproxy_reloads_total" ["result"] "reloads of the configuration: applied or failed"
     RELOAD_OK Gauge "soproxy_reload_last_successful" [] "0 when the last reload failed: the configuration before it is in use"
     RELOADED Gauge "soproxy_reload_last_success_timestamp_seconds" [] "when the configuration in use was applied"
-    RECORDS_DROPPED Counter "soproxy_access_records_dropped_total" [] "access records lost because the log was not taken fast enough"
+    RECORDS_DROPPED Counter "soproxy_log_lines_dropped_total" [] "lines of the log that were lost: nobody took them fast enough, or the disk had no room"
     BUILD Info "soproxy_build_info" ["version" "os" "arch"] "1; what runs"
     STARTED Gauge "soproxy_start_time_seconds" [] "when the proxy was started"
     PROCESS_CPU Counter "process_cpu_seconds_total" [] "processor time that the process used"

@@ -118,6 +118,7 @@ impl Proxy {
             };
             record.sent = Some(sent.mono.saturating_sub(record.started.mono));
             let answered = self.send(&mut outgoing, &ticket, to, body, record).await;
+            record.was_sent(answered.as_ref().map(Response::status).map_err(UpstreamError::kind));
             let pause = answered.as_ref().ok().and_then(|response| governor::pause(response.status(), response.headers(), sent.wall));
             if let Some(pause) = pause {
                 tenant.counts.refused();
@@ -228,7 +229,8 @@ impl Proxy {
         record.ticket = Some(ticket.clone());
         record.upstream = Some(base.clone());
         record.answered = None;
-        let request = outgoing.with(ticket, base, body)?;
+        let mut request = outgoing.with(ticket, base, body)?;
+        record.sending(&mut request, base);
         if outgoing.upgrade {
             let upgraded = Box::pin(self.common.upstream.upgrade(base, request, &mut record.connect)).await?;
             record.answered = Some(record.elapsed());
@@ -290,7 +292,7 @@ fn switching(mut head: Response<()>, tunnel: upstream::Tunnel) -> Response<Paylo
 pub(super) async fn waited<T>(news: impl Future<Output = T>, record: &mut AccessRecord) -> T {
     let started = record.elapsed();
     let news = news.await;
-    record.ticket_wait += record.elapsed().saturating_sub(started);
+    record.waited_for_ticket(started);
     news
 }
 
@@ -302,7 +304,7 @@ async fn queued(turn: Turn, record: &mut AccessRecord) -> Result<Permit, ProxyEr
         Turn::Refused(refused) => refused,
         Turn::Wait(waiting) => {
             let told = waiting.await;
-            record.queue_wait += record.elapsed().saturating_sub(started);
+            record.waited_for_turn(started);
             match told {
                 Ok(permit) => return Ok(permit),
                 Err(refused) => refused,

@@ -1,5 +1,6 @@
 //! Small calls to SuperOffice's own services (login, keys, tenant state): one request, one whole answer, limits on both.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,6 +11,7 @@ use jiff::Timestamp;
 
 use super::origin::BaseUrl;
 use crate::body::Body;
+use crate::trace::Collector;
 use crate::upstream::{Upstream, UpstreamError};
 
 /// No genuine answer is larger.
@@ -46,12 +48,23 @@ pub enum CallError {
 pub struct Caller {
     upstream: Upstream,
     timeout: Duration,
+    traces: Option<Arc<Collector>>,
 }
 
 impl Caller {
     /// Calls over `upstream`, each of at most `timeout` from start to end.
     pub fn new(upstream: Upstream, timeout: Duration) -> Caller {
-        Caller { upstream, timeout }
+        Caller { upstream, timeout, traces: None }
+    }
+
+    /// The same, for whoever makes spans of calls.
+    pub fn traced(self, traces: Option<Arc<Collector>>) -> Caller {
+        Caller { traces, ..self }
+    }
+
+    /// Where spans go, if anybody wants them.
+    pub fn traces(&self) -> Option<&Arc<Collector>> {
+        self.traces.as_ref()
     }
 
     /// Nobody shall use the connections that rest to this origin.

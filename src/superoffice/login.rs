@@ -2,7 +2,7 @@
 //! but what belongs to one login service: its public keys and how far its clock is from ours.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU16, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
@@ -22,6 +22,7 @@ use super::{ContextId, ExchangeKind, ExchangeReply, ExchangeRequest, ReplyError,
 use crate::body::{empty, full};
 use crate::clock::{Clock, Moment};
 use crate::ticket::ExchangeFailure;
+use crate::trace::{Context, Kind, Span, TRACEPARENT};
 
 /// Protocol §1.3.
 const JWKS_PATH: &str = "/login/.well-known/jwks";
@@ -275,7 +276,71 @@ impl Login {
         }
     }
 
+    /// One exchange as a trace of its own, if anybody wants it: several requests may wait for it, or none.
     async fn round_trip(&self, credentials: &Credentials<'_>, observer: Observer<'_>) -> Result<ExchangeReply, LoginError> {
+        let Some(traces) = self.caller.traces() else { return self.send(credentials, observer, None).await };
+        let (context, began) = (traces.root(), self.clock.now());
+        let status = AtomicU16::new(0);
+        let watch = |step: Step<'_>| {
+            if let Step::Answer(answer) = &step {
+                status.store(answer.status.as_u16(), Ordering::Relaxed);
+            }
+            observer(step);
+        };
+        let reply = self.send(credentials, &watch, Some(context)).await;
+        if context.is_sampled() {
+            let took = self.clock.now().mono.saturating_sub(began.mono);
+            traces.offer(vec![self.span(credentials, context, began.later(took), began, status.into_inner(), &reply)]);
+        }
+        reply
+    }
+
+    fn span(
+        &self,
+        credentials: &Credentials<'_>,
+        context: Context,
+        ended: Moment,
+        began: Moment,
+        status: u16,
+        reply: &Result<ExchangeReply, LoginError>,
+    ) -> Span {
+        let (started, ended, attributes) = (began.wall, ended.wall, Vec::new());
+        let (parent, state, kind, name) = (None, None, Kind::Client, "exchange".into());
+        let mut span = Span { context, parent, state, kind, name, started, ended, attributes, failed: false };
+        span.note("soproxy.tenant", credentials.context.to_string());
+        span.note("http.request.method", "POST");
+        span.note("url.full", self.origin.join(self.path()));
+        span.note("server.address", self.origin.host().to_owned());
+        span.note("server.port", self.origin.port());
+        if status > 0 {
+            span.note("http.response.status_code", status);
+        }
+        // No words of the login service: it may repeat what it was sent.
+        let error = match reply {
+            Ok(ExchangeReply::Token(_)) => return span,
+            Ok(ExchangeReply::Refused(words)) => SuperIdCode::find(words).map_or("refused", SuperIdCode::name),
+            Err(LoginError::Call(CallError::Timeout(_))) => "timeout",
+            Err(LoginError::Call(_)) => "unreachable",
+            Err(_) => "no_reply",
+        };
+        span.note("error.type", error);
+        span.failed = true;
+        span
+    }
+
+    fn path(&self) -> &'static str {
+        match self.kind {
+            ExchangeKind::Soap => soap::PATH,
+            ExchangeKind::Rest => rest::PATH,
+        }
+    }
+
+    async fn send(
+        &self,
+        credentials: &Credentials<'_>,
+        observer: Observer<'_>,
+        trace: Option<Context>,
+    ) -> Result<ExchangeReply, LoginError> {
         let now = self.corrected_now();
         let signed = credentials.signing_key.sign(credentials.system_user_token, now).map_err(|error| LoginError::Sign(Arc::new(error)))?;
         observer(Step::Signed(&signed));
@@ -284,18 +349,21 @@ impl Login {
             context: credentials.context,
             signed_system_token: signed.expose(),
         };
-        let (path, body) = match self.kind {
-            ExchangeKind::Soap => (soap::PATH, soap::request_body(&exchange).map_err(|error| LoginError::Request(error.to_string()))?),
-            ExchangeKind::Rest => (rest::PATH, rest::request_body(&exchange)),
+        let body = match self.kind {
+            ExchangeKind::Soap => soap::request_body(&exchange).map_err(|error| LoginError::Request(error.to_string()))?,
+            ExchangeKind::Rest => rest::request_body(&exchange),
         };
-        let url = self.origin.join(path);
+        let url = self.origin.join(self.path());
         observer(Step::Request { url: &url, body: &body });
         let request = match self.kind {
             ExchangeKind::Soap => Request::post(&url).header(CONTENT_TYPE, soap::CONTENT_TYPE).header("SOAPAction", soap::SOAP_ACTION),
             ExchangeKind::Rest => Request::post(&url).header(CONTENT_TYPE, rest::CONTENT_TYPE).header(ACCEPT, rest::CONTENT_TYPE),
         };
         // The body wipes itself once it is sent.
-        let request = request.body(full(Bytes::from_owner(body))).map_err(|error| LoginError::Request(error.to_string()))?;
+        let mut request = request.body(full(Bytes::from_owner(body))).map_err(|error| LoginError::Request(error.to_string()))?;
+        if let Some(trace) = trace {
+            request.headers_mut().insert(TRACEPARENT, trace.header());
+        }
         let sent = self.clock.now().wall;
         let answer = self.caller.call(request).await?;
         observer(Step::Answer(&answer));

@@ -51,7 +51,8 @@ impl Home {
         let dir = tempfile::tempdir().unwrap();
         demo::write_config(dir.path(), sandbox.base()).unwrap();
         let home = Home { sandbox, dir, variables: Vec::new(), wrapper: Vec::new(), _sandbox: stop.drop_guard() };
-        home.variable("SOPROXY_LISTEN__ADDRESS", "127.0.0.1:0").variable("SOPROXY_ADMIN__ADDRESS", "127.0.0.1:0")
+        let home = home.variable("SOPROXY_LISTEN__ADDRESS", "127.0.0.1:0").variable("SOPROXY_ADMIN__ADDRESS", "127.0.0.1:0");
+        home.variable("SOPROXY_LOG__FORMAT", "text")
     }
 
     /// The program's environment has this variable, too.
@@ -209,13 +210,7 @@ impl Program {
     /// Where it serves, and where its admin listener is, as its log tells.
     pub async fn addresses(&self) -> (SocketAddr, SocketAddr) {
         self.logged(" serves", 1).await;
-        let log = self.stderr();
-        let line = log.lines().find(|line| line.contains(" serves")).unwrap();
-        let mut found = line.match_indices("127.0.0.1:").map(|(at, _)| {
-            let end = line[at..].find(|c: char| !c.is_ascii_digit() && c != '.' && c != ':').map_or(line.len(), |end| at + end);
-            line[at..end].parse().unwrap()
-        });
-        (found.next().unwrap(), found.next().unwrap())
+        addresses_in(&self.stderr())
     }
 
     /// Waits for its end, for at most twenty seconds.
@@ -231,6 +226,16 @@ impl Program {
         self.readers.drain(..).for_each(|reader| reader.join().unwrap());
         Output { code: status.code().unwrap_or(-1), stdout: self.stdout(), stderr: self.stderr() }
     }
+}
+
+/// Where a proxy serves, and where its admin listener is, as its log tells.
+pub fn addresses_in(log: &str) -> (SocketAddr, SocketAddr) {
+    let line = log.lines().find(|line| line.contains(" serves")).unwrap();
+    let mut found = line.match_indices("127.0.0.1:").map(|(at, _)| {
+        let end = line[at..].find(|c: char| !c.is_ascii_digit() && c != '.' && c != ':').map_or(line.len(), |end| at + end);
+        line[at..end].parse().unwrap()
+    });
+    (found.next().unwrap(), found.next().unwrap())
 }
 
 impl Drop for Program {

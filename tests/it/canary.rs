@@ -15,16 +15,18 @@ use soproxy::sandbox::{Tenant, demo};
 
 use self::cage::Cage;
 use crate::bench::{Answer, Bench, Setup, TENANT, collect, open};
-use crate::binary::{Home, get};
+use crate::binary::{Home, addresses_in, get};
 use crate::login::{denied, envelope, http, jwk};
 use crate::logs::{Logs, Records};
 use crate::peer::{Peer, read_request};
+use crate::traces::Collector;
 
 const SECRET: &str = r#"k4n4r1<&>"'/cl13nt+7f3a9c51e2"#;
 const NEXT_SECRET: &str = "zw31t3r-k4n4r1/8b21d0947f6c";
 const TOKEN: &str = r#"K4n4r1 & Sønn <2.0>-t0k3n5e8d1c07b9"#;
 const ADMIN_TOKEN: &str = "adm1n-k4n4r1-0f9e8d7c6b5a";
 const PROXY_PASSWORD: &str = "pr0xy-k4n4r1-6d5c4b3a2910";
+const COLLECTORS: &str = "c0ll3ct0r-k4n4r1-0f1e2d3c4b5a";
 
 fn cage() -> Cage {
     let mut cage = Cage::default();
@@ -34,6 +36,7 @@ fn cage() -> Cage {
         TOKEN,
         ADMIN_TOKEN,
         PROXY_PASSWORD,
+        COLLECTORS,
         demo::CLIENT_SECRET,
         demo::SECOND_CLIENT_SECRET,
         "pzqc70604i",
@@ -265,6 +268,11 @@ fn a_configuration_shows_nothing_however_it_is_wrong() {
 async fn no_command_prints_a_secret_that_it_was_not_asked_for() {
     let cage = cage();
     let home = Home::new().await.variable("SOPROXY_LOG__LEVEL", "trace").variable("SOPROXY_STORE__PATH", "store");
+    // What is exported, and what a file has.
+    let collector = Collector::start().await;
+    let home = home
+        .variable("SOPROXY_TELEMETRY__OTLP_ENDPOINT", &format!("http://{}", collector.address))
+        .variable("SOPROXY_TELEMETRY__OTLP_HEADERS__X_KEY", COLLECTORS);
     home.write("next_secret", NEXT_SECRET);
     home.write("admin_token", ADMIN_TOKEN);
     home.edit("proxy.toml", "[admin]\n", "[admin]\ntoken = { file = \"admin_token\" }\n");
@@ -338,6 +346,21 @@ async fn no_command_prints_a_secret_that_it_was_not_asked_for() {
         let bytes = std::fs::read(record.unwrap().path()).unwrap();
         cage.search("the store", &String::from_utf8_lossy(&bytes));
     }
+    // The collector's own is in the heads.
+    let exported: String = collector.requests().iter().map(|request| request.split_once("\r\n\r\n").unwrap().1.to_owned()).collect();
+    assert!(exported.contains("exchange") && exported.contains("/Cust54321/api/v1/Contact"), "{exported}");
+    cage.search("spans", &exported);
+    let logged = home.spawn_with(&["run", "--log-format", "json"], &[("SOPROXY_LOG__FILE", "logs/soproxy.log")]);
+    let file = || std::fs::read_to_string(home.path("logs/soproxy.log")).unwrap_or_default();
+    while !file().contains(" serves") {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let (proxy, _) = addresses_in(file().lines().find(|line| line.contains(" serves")).unwrap());
+    let _ = get(proxy, "/Cust12345/api/v1/Contact/1").await;
+    logged.signal("TERM");
+    logged.ended().await;
+    assert!(file().contains("\"TRACE\"") && file().contains("/Contact/1"), "everything is captured");
+    cage.search("the log file", &file());
     let records = home.path("records");
     std::fs::write(&records, program.stderr()).unwrap();
     let learned = home.run(&["policy", "learn", "--from", "records"]).await;

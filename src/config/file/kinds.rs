@@ -354,13 +354,8 @@ const LEVEL_HINT: &str = "write off, error, warn, info, debug or trace; or direc
 
 /// A level, or a list of directives as tracing's `EnvFilter` takes them.
 pub fn level(value: &Value) -> Read<String> {
-    log_level(value.as_str().ok_or_else(|| Wrong::kind(value, "a string", LEVEL_HINT))?)
-}
-
-/// The same of a text.
-pub fn log_level(text: &str) -> Read<String> {
     const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
-    let text = text.trim();
+    let text = value.as_str().ok_or_else(|| Wrong::kind(value, "a string", LEVEL_HINT))?.trim();
     // EnvFilter takes any single word for the name of a module.
     let module = !text.contains(['=', ',', '[']) && !LEVELS.iter().any(|level| level.eq_ignore_ascii_case(text));
     if module || EnvFilter::builder().parse(text).is_err() {

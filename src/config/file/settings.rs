@@ -10,12 +10,13 @@ use super::TENANTS;
 use super::clients::{ClientSettings, TermsSettings};
 use super::doors::{self, DoorSettings, Places, SocketSettings};
 use super::lists::{CacheSettings, ListenerSettings};
+use super::logging::{self, LogSettings, TelemetrySettings};
 use super::outbound::{OutboundSettings, outbound};
 use super::reader::{Reader, Table};
 use super::source::Sources;
 use super::{clients, kinds, lists};
 use crate::config::secret::SecretRef;
-use crate::config::{Log, Prefetch, ReadyWhen, Renewal, Upstream};
+use crate::config::{Prefetch, ReadyWhen, Renewal, Upstream};
 use crate::proxy::address::Network;
 use crate::proxy::links;
 use crate::proxy::soap::TicketFaults;
@@ -101,7 +102,9 @@ pub struct Settings {
     /// `[renewal]`
     pub renewal: Option<Renewal>,
     /// `[log]`
-    pub log: Option<Log>,
+    pub log: LogSettings,
+    /// `[telemetry]`
+    pub telemetry: TelemetrySettings,
     /// `[confine]`
     pub confine: ConfineSettings,
     /// `[tenants.*]`
@@ -276,7 +279,8 @@ pub fn read_all<'v>(sources: &'v Sources, reader: &mut Reader<'v>) -> Settings {
         state: state(reader.section("state")),
         store: store(reader.section("store")),
         renewal: renewal(reader.section("renewal")),
-        log: log(reader.section("log")),
+        log: logging::log(reader.section("log")),
+        telemetry: logging::telemetry(reader.section("telemetry")),
         confine: confine(reader.section("confine")),
     }
 }
@@ -284,7 +288,6 @@ pub fn read_all<'v>(sources: &'v Sources, reader: &mut Reader<'v>) -> Settings {
 const ENVIRONMENTS: &[(&str, Environment)] =
     &[("sod", Environment::Sod), ("qaonline", Environment::QaOnline), ("online", Environment::Online)];
 const EXCHANGES: &[(&str, ExchangeKind)] = &[("soap", ExchangeKind::Soap), ("rest", ExchangeKind::Rest)];
-const FORMATS: &[(&str, bool)] = &[("text", false), ("json", true)];
 const HTTP2: &[(&str, bool)] = &[("auto", true), ("never", false)];
 const LINKS: &[(&str, links::Mode)] = &[("known", links::Mode::Known), ("all", links::Mode::All), ("off", links::Mode::Off)];
 const POLICIES: &[(&str, bool)] = &[("enforce", false), ("report", true)];
@@ -491,13 +494,6 @@ fn prefetch(value: &Value) -> Result<Prefetch, kinds::Wrong> {
         Value::Bool(_, false) => Ok(Prefetch::Never),
         _ => kinds::choice(PREFETCHES)(value),
     }
-}
-
-fn log(mut table: Table<'_, '_>) -> Option<Log> {
-    let level = table.need("level", kinds::level);
-    let json = table.need("format", kinds::choice(FORMATS));
-    table.finish();
-    Some(Log { level: level?, json: json? })
 }
 
 fn confine(mut table: Table<'_, '_>) -> ConfineSettings {

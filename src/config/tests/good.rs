@@ -7,6 +7,7 @@ use secrecy::ExposeSecret;
 
 use super::{KEY_1024, KEY_2048, env, parse, toml, works};
 use crate::config::{BoundListener, Config, Prefetch, ReadyWhen, State};
+use crate::log;
 use crate::proxy::cache::Rules;
 use crate::proxy::governor::Bounds;
 use crate::proxy::links::Mode;
@@ -61,7 +62,8 @@ fn defaults() {
     assert_eq!((listen.default_tenant.as_ref(), listen.public_url.as_ref(), listen.trusted_proxies.len()), (None, None, 0));
     assert_eq!((upstream.rewrite_links, upstream.routes.len(), config.listeners.len()), (Mode::Known, 0, 0));
     assert_eq!(config.state, State { min_interval: HOUR / 360, max_interval: HOUR, push_addresses: None });
-    assert_eq!((config.log.level.as_str(), config.log.json), ("info", false));
+    assert_eq!((config.log.level.as_str(), config.log.format, config.log.query), ("info", log::Format::Auto, log::Query::Off));
+    assert_eq!(config.log.file, None);
     let superoffice = &config.superoffice;
     assert_eq!(superoffice.upstream_hosts, UpstreamHosts::parse(["*.superoffice.com"]).unwrap());
     assert_eq!((superoffice.ca_pem.is_none(), superoffice.leeway, superoffice.login_timeout), (true, HOUR / 12, HOUR / 120));

@@ -151,7 +151,7 @@ fn unknown_keys_are_named_with_the_nearest_known_one() {
         ("tenants.Cust1", "api-url", "tenants.Cust1.api-url", "unknown key", "did you mean `tenants.Cust1.api_url`?"),
         ("superoffice", "client_secret", "superoffice.client_secret", "unknown key", "`client_secret` belongs in [application]"),
         ("listen", "tenant", "listen.tenant", "unknown key", "`tenant` belongs in [[listeners]]"),
-        ("log", "colour", "log.colour", "unknown key", "the keys of [log] are level, format"),
+        ("log", "colour", "log.colour", "unknown key", "the keys of [log] are level, format, query, file, rotate, max_size, keep"),
         ("liste", "x", "liste", "unknown section", "did you mean `listen`?"),
         ("system_user_token", "x", "system_user_token", "unknown key", "`system_user_token` belongs in [tenants.NAME]"),
         ("proxies", "x", "proxies", "unknown section", "the sections are superoffice, application"),

@@ -58,6 +58,8 @@ impl Record {
     }
 
     fn new(method: String, path: String, field: impl Fn(&str) -> Option<String>) -> Option<Record> {
+        // What a query asks for is no matter of rules.
+        let path = path.split('?').next().unwrap_or_default().to_owned();
         let method = Some(method).filter(|method| method.parse::<http::Method>().is_ok())?;
         let named = |name| field(name).filter(|value| !value.is_empty());
         Some(Record {
@@ -129,6 +131,7 @@ mod tests {
             assert_eq!(Record::parse(&docker), expected);
         }
         assert_eq!(Record::parse("x INFO access: GET /a"), Some(record("/a", None, None)));
+        assert_eq!(Record::parse("x INFO access: GET /a?$filter=x&y=/?z bytes=0"), Some(record("/a", None, None)));
         let refused = Record::parse(r#"x INFO access: GET /a error="not_allowed" refused_by="deny \"GET /a\"" x=1"#).unwrap();
         assert_eq!((refused.error.as_deref(), refused.refused_by.as_deref()), (Some("not_allowed"), Some("deny \"GET /a\"")));
     }
