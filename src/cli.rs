@@ -2,6 +2,7 @@
 
 mod check;
 mod client;
+mod config;
 mod healthcheck;
 mod man;
 mod policy;
@@ -47,8 +48,8 @@ pub struct Cli {
 enum Command {
     /// Serve
     ///
-    /// SIGTERM drains: accept no more, finish what is in flight, exit 0. SIGHUP reads the configuration anew, and so does a secret's
-    /// file that has changed. The process confines itself to what the configuration names when it starts.
+    /// SIGTERM drains: accept no more, finish what is in flight, exit 0. SIGHUP reads the configuration anew, and so does a change of
+    /// proxy.toml, of a file in tenants.d beside it, or of a secret's file. The process confines itself to what the configuration names when it starts.
     Run(run::Args),
     /// Serve an embedded SuperOffice Online and the proxy in front of it, without any configuration
     Sandbox(sandbox::Args),
@@ -65,6 +66,9 @@ enum Command {
         /// The tenant's name in the configuration
         tenant: String,
     },
+    /// Show the configuration that is in force, or its schema
+    #[command(subcommand)]
+    Config(config::Command),
     /// Make API keys for clients
     Client(client::Args),
     /// Ask a running proxy whether it is live; exit code 0 when it is
@@ -145,6 +149,7 @@ pub fn run(cli: Cli) -> Result<ExitCode, CliError> {
         Command::Check { online } => on_runtime(check::run(&file, online)),
         Command::Ticket(args) => on_runtime(async { ticket::run(&Config::load(&file)?, args).await }),
         Command::Sign { tenant } => ticket::sign(&Config::load(&file)?, &tenant),
+        Command::Config(command) => config::run(&file, command),
         Command::Client(args) => client::run(args),
         Command::Healthcheck(args) => on_runtime(healthcheck::run(&file, args)),
         Command::Policy(command) => policy::run(command),

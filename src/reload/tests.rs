@@ -9,11 +9,12 @@ use secrecy::ExposeSecret;
 
 use super::watch::{AT_ONCE, PATIENCE};
 use super::*;
+use crate::look::Look;
 use crate::sandbox::demo;
 
 fn watch(dir: &Path, names: &[&str]) -> Watch {
     let seen = |name: &&str| (dir.join(name), Look::at(&dir.join(name)).unwrap());
-    Watch::new(names.iter().map(seen).collect())
+    Watch::new(Watched { secrets: names.iter().map(seen).collect(), configuration: None })
 }
 
 #[test]
