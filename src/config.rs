@@ -323,10 +323,11 @@ impl Config {
         let found = texts::read(file, &env)?;
         let (settings, sources, problems) = file::read(&found.texts, &env).map_err(Problems)?;
         let tables = effective::tables(&sources);
-        let (problems, warnings) = match assemble::assemble(settings, &sources, secrets(file, &env, true), file, problems) {
+        let (problems, mut warnings) = match assemble::assemble(settings, &sources, secrets(file, &env, true), file, problems) {
             Ok(config) => (Vec::new(), config.warnings),
             Err(problems) => (problems.0, Vec::new()),
         };
+        warnings.extend(env.keys().filter_map(|name| near_miss(name)));
         Ok(View { tables, problems, warnings })
     }
 

@@ -94,6 +94,9 @@
 //! A *refusal* is SuperOffice's 429, or 503 with `Retry-After`; it *cuts* its tenant's *pace*. A call needs a *turn*; the *caller*
 //! that takes turns with others in the *line* is whoever shares an address.
 //!
+//! A configuration is *gathered* from its *texts*: `proxy.toml`, and the files of tenants in `tenants.d`. Each setting has a *shape*, what it
+//! takes; what all texts, variables and defaults say together is *effective*, and a reload's *report* is what that differs by.
+//!
 //! A process that has given up what it does not need is *confined*; a file that is then out of its reach, whatever its permissions, is
 //! *barred*.
 

@@ -8,6 +8,7 @@ mod good;
 mod lists;
 mod outbound;
 mod problems;
+#[cfg(unix)]
 mod tenants_d;
 
 use std::path::Path;

@@ -67,6 +67,7 @@ impl fmt::Display for Report {
         f.write_str(&told.join("; "))?;
         match self.changes.len() - told.len() {
             0 => Ok(()),
+            more if told.is_empty() => write!(f, "{more} changes"),
             more => write!(f, "; and {more} more"),
         }
     }
