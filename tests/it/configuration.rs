@@ -100,14 +100,14 @@ async fn what_is_shown_is_a_configuration_itself() {
     home.write("proxy.toml", whole.split("# This tenant has approved").next().unwrap());
     let shown = home.run(&["config", "show"]).await;
     assert_eq!(shown.code, 0, "{shown:?}");
+    let plain = shown.stdout.split_whitespace().collect::<Vec<_>>().join(" ");
     for line in [
-        "address = \"127.0.0.1:0\"                    # SOPROXY_LISTEN__ADDRESS\n",
-        "grace = \"30s\"                              # default\n",
-        "client_secret = { file = \"secrets/client_secret\" }  # proxy.toml:",
-        "client_secret = { file = \"tenants.d/../secrets/../secrets/Cust54321.client_secret\" }",
-        "  # tenants.d/second.toml:3\n",
+        "address = \"127.0.0.1:0\" # SOPROXY_LISTEN__ADDRESS ",
+        "grace = \"30s\" # default ",
+        "client_secret = { file = \"secrets/client_secret\" } # proxy.toml:",
+        "client_secret = { file = \"tenants.d/../secrets/../secrets/Cust54321.client_secret\" } # tenants.d/second.toml:3 ",
     ] {
-        assert!(shown.stdout.contains(line), "{line:?} is not in {}", shown.stdout);
+        assert!(plain.contains(line), "{line:?} is not in {}", shown.stdout);
     }
     assert!(shown.stderr.contains("tenants.d/second.toml:4"), "warnings, too: {}", shown.stderr);
     // The same configuration once more, from what was shown.

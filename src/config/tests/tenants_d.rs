@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::{Config, KEY_2048, Problem};
 
+const CERTIFICATE: &str = include_str!("../../sandbox/keys/login.crt");
 const SHARED: &str =
     "[superoffice]\nenvironment = \"sod\"\n[application]\nclient_secret = { file = \"secret\" }\nprivate_key = { file = \"key.xml\" }\n";
 const ONE: &str = "[tenants.Cust1]\nsystem_user_token = { file = \"token\" }\n";
@@ -75,7 +76,7 @@ fn files_come_and_go() {
 fn paths_are_relative_to_the_file_that_they_stand_in() {
     let home = Home::new();
     home.put("tenants.d/own.xml", KEY_2048);
-    home.put("tenants.d/own.crt", crate::sandbox::demo::LOGIN_CERTIFICATE_PEM);
+    home.put("tenants.d/own.crt", CERTIFICATE);
     let absolute = home.path("secret").display().to_string();
     home.put(
         "tenants.d/a.toml",
