@@ -22,6 +22,7 @@ use self::warm::{Recalled, Warm};
 use crate::admin::{Admin, Confinement, Facts, Listening, Readiness};
 use crate::body::Body;
 use crate::clock::Clock;
+use crate::config::effective::{Change, Effective};
 use crate::config::{self, Config, Prefetch};
 use crate::log::AccessLog;
 use crate::metrics::Metrics;
@@ -133,6 +134,8 @@ struct Started {
     log: config::Log,
     telemetry: Option<telemetry::Settings>,
     confine: config::Confine,
+    /// What was set, but for tenants.
+    effective: Effective,
 }
 
 /// What tenants are made of, with the settings that made it.
@@ -197,6 +200,7 @@ impl App {
             log: config.log.clone(),
             telemetry: config.telemetry.clone(),
             confine: config.confine.clone(),
+            effective: config.effective.without_tenants(),
         };
         let shared = Arc::new(Shared {
             policy: config.renewal.policy.clone(),
@@ -333,7 +337,9 @@ impl Live {
         let parts = &*self.0;
         let mut wired = parts.wired.lock().unwrap_or_else(PoisonError::into_inner);
         parts.started.may_serve(&config)?;
-        let mut report = Report::default();
+        let waiting = config.effective.without_tenants().changes(&parts.started.effective);
+        let changes = config.effective.changes(&wired.config.effective);
+        let mut report = Report::of(changes.iter().map(ToString::to_string));
         for (section, changed) in [
             (
                 "[listen] (but for hosts, default_tenant, public_url, trusted_proxies, max_uri, max_body and what is in the files of TLS)",
@@ -353,7 +359,7 @@ impl Live {
         ] {
             if changed {
                 tracing::warn!("{section} changed: that takes effect at the next start");
-                report.at_next_start.push(section.to_owned());
+                report.at_next_start.extend(at_next_start(section, &waiting));
             }
         }
         // Not a matter of the configuration: what is in these files is followed in any case, only later.
@@ -380,7 +386,7 @@ impl Live {
         let common = Common { upstream: next.backplane.upstream().clone(), ..parts.proxy.load().common.clone() };
         parts.proxy.store(Arc::new(next.snapshot(common, &parts.started.doors)));
         parts.admin.apply(next.config.admin.as_ref(), next.config.warnings.iter().map(ToString::to_string).collect());
-        tracing::info!(tenants = next.tenants.len(), tickets_kept = kept, "configuration reloaded");
+        tracing::info!(tenants = next.tenants.len(), tickets_kept = kept, changes = %report, "configuration reloaded");
         *wired = next;
         // Last, when nothing can fail any more; and only if it is another one, so that one that was set by hand stays.
         if let Some(Err(why)) = level.map(|level| crate::log::set_level(&level)) {
@@ -388,6 +394,31 @@ impl Live {
         }
         Ok(report)
     }
+}
+
+/// The keys of `[listen]` that take effect at once.
+const LIVE: [&str; 8] = [
+    "listen.hosts",
+    "listen.insecure_allow_anonymous",
+    "listen.default_tenant",
+    "listen.public_url",
+    "listen.trusted_proxies",
+    "listen.max_uri",
+    "listen.max_body",
+    "listen.policy",
+];
+
+/// Which keys of a section are meant that takes effect at the next start; the section is told as people are told: `[listen] (but …)`.
+fn at_next_start(section: &str, waiting: &[Change]) -> Vec<String> {
+    let name = section.trim_start_matches('[').split(']').next().unwrap_or_default();
+    let within = |key: &str| key.split(['.', '[']).next() == Some(name);
+    let keys: Vec<String> = waiting
+        .iter()
+        .filter(|change| within(&change.key) && !LIVE.contains(&change.key.as_str()))
+        .map(|change| change.key.clone())
+        .collect();
+    // What no key tells, such as another file behind the same link.
+    if keys.is_empty() { vec![section.to_owned()] } else { keys }
 }
 
 impl Started {

@@ -3,6 +3,7 @@
 mod admin;
 mod check;
 mod client;
+mod config;
 mod healthcheck;
 mod logging;
 mod man;
@@ -57,8 +58,8 @@ enum Command {
     /// Serve
     ///
     /// SIGTERM stops in order: not ready any more, and still serving for `shutdown_delay`; then no new connections, and `grace` for what
-    /// is in flight; then exit code 0. A second one stops at once. SIGHUP reads the configuration anew, and so does a secret's
-    /// file that has changed. The process confines itself to what the configuration names when it starts.
+    /// is in flight; then exit code 0. A second one stops at once. SIGHUP reads the configuration anew, and so does a change of
+    /// proxy.toml, of a file in tenants.d beside it, or of a secret's file. The process confines itself to what the configuration names when it starts.
     Run(run::Args),
     /// Serve an embedded SuperOffice Online and the proxy in front of it, without any configuration
     Sandbox(sandbox::Args),
@@ -75,6 +76,9 @@ enum Command {
         /// The tenant's name in the configuration
         tenant: String,
     },
+    /// Show the configuration that is in force, or its schema
+    #[command(subcommand)]
+    Config(config::Command),
     /// Make API keys for clients
     Client(client::Args),
     /// Ask a running proxy whether it is live; exit code 0 when it is
@@ -185,6 +189,7 @@ pub fn run(cli: Cli) -> Result<ExitCode, CliError> {
         Command::Check { online } => on_runtime(check::run(&file, online)),
         Command::Ticket(args) => on_runtime(async { ticket::run(&Config::load(&file)?, args).await }),
         Command::Sign { tenant } => ticket::sign(&Config::load(&file)?, &tenant),
+        Command::Config(command) => config::run(&file, command),
         Command::Client(args) => client::run(args),
         Command::Healthcheck(args) => on_runtime(healthcheck::run(&file, args)),
         Command::Wait(args) => on_runtime(wait::wait(&file, args)),

@@ -1,16 +1,19 @@
 //! `Config`: typed, validated settings. [`Config::load`] collects *all* problems, each with its key, its source and a hint.
 //!
-//! [`mod@file`] reads and merges, [`secret`] follows references, and what settings mean together is judged in `assemble`.
+//! [`mod@texts`] finds the files, [`mod@file`] reads and merges them, [`secret`] follows references, and what settings mean together
+//! is judged in `assemble`. What is in force is shown by [`effective`]; [`schema`] tells editors what may be written.
 
 mod assemble;
+pub mod effective;
 pub mod file;
+mod problem;
+pub mod schema;
 pub mod secret;
 #[cfg(test)]
 mod tests;
+pub mod texts;
 
 use std::collections::BTreeMap;
-use std::fmt;
-use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,7 +21,10 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
+use self::effective::{Effective, View};
+pub use self::problem::{Problem, Problems};
 use self::secret::Secrets;
+use self::texts::{Followed, Text};
 use crate::look::Look;
 use crate::proxy::address::Network;
 use crate::proxy::cache::Rules;
@@ -32,7 +38,7 @@ use crate::superoffice::origin::{BaseUrl, UpstreamHosts};
 use crate::superoffice::signing::SigningKey;
 use crate::superoffice::{ContextId, ExchangeKind, SystemUserToken};
 use crate::ticket::Policy;
-use crate::{confine, log, telemetry, upstream};
+use crate::{log, telemetry, upstream};
 
 /// Everything `run` needs, read, parsed and cross-checked.
 #[derive(Debug)]
@@ -65,6 +71,8 @@ pub struct Config {
     pub log: Log,
     /// `[telemetry]`, if spans are exported.
     pub telemetry: Option<telemetry::Settings>,
+    /// `[reload]`: whether its files are followed.
+    pub watch: bool,
     /// `[confine]`
     pub confine: Confine,
     /// `[tenants.*]`, in the order of their names.
@@ -73,9 +81,19 @@ pub struct Config {
     pub files: Vec<PathBuf>,
     /// Things that work but should be known: RSA-1024 keys, a secrets file that others can read …
     pub warnings: Vec<Problem>,
-    /// The files that secrets were read from, each as it looked just before. Those of a listener's TLS are not here: it follows
-    /// them itself.
-    pub watched: Vec<(PathBuf, Look)>,
+    /// What is read again when it has changed.
+    pub watched: Watched,
+    /// What is set, to tell what a reload changes.
+    pub effective: Effective,
+}
+
+/// The files that are followed while a configuration is in force, each as it looked just before it was read.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Watched {
+    /// Those of secrets, but for those of a listener's TLS: it follows them itself.
+    pub secrets: Vec<(PathBuf, Look)>,
+    /// Those of the configuration; `None` without `reload.watch`.
+    pub configuration: Option<Followed>,
 }
 
 /// The proxy's own listeners and what it takes from callers.
@@ -327,77 +345,31 @@ pub struct Tenant {
     pub bounds: Bounds,
 }
 
-/// One thing wrong (or worth a warning) in the configuration.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Problem {
-    /// The dotted key, `tenants.Cust12345.api_url`; empty for the file as a whole.
-    pub key: String,
-    /// Where the value came from: the file's name, or the environment variable's.
-    pub source: String,
-    /// What is wrong; never holds a secret's value.
-    pub what: String,
-    /// What to do about it.
-    pub hint: String,
-}
-
-impl fmt::Display for Problem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.key.as_str() {
-            "" => write!(f, "{}: {} ({})", self.source, self.what, self.hint),
-            key => write!(f, "{key} ({}): {} ({})", self.source, self.what, self.hint),
-        }
-    }
-}
-
-/// All that is wrong with a configuration, never empty. `Display` has a paragraph for each.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Problems(pub Vec<Problem>);
-
-impl fmt::Display for Problems {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, problem) in self.0.iter().enumerate() {
-            let gap = if index == 0 { "" } else { "\n\n" };
-            match problem.key.as_str() {
-                "" => write!(f, "{gap}{}: {}", problem.source, problem.what)?,
-                key => write!(f, "{gap}{key} ({}): {}", problem.source, problem.what)?,
-            }
-            write!(f, "\n    {}", problem.hint)?;
-        }
-        Ok(())
-    }
-}
-
-impl std::error::Error for Problems {}
-
 impl Config {
-    /// Reads `file` and this process's environment, and runs the commands that print secrets. A file that is not there is a
-    /// problem, unless the environment has settings of its own.
+    /// Reads `file`, the files of tenants beside it and this process's environment, and runs the commands that print secrets. A
+    /// file that is not there is a problem, unless the environment has settings of its own.
     pub fn load(file: &Path) -> Result<Config, Problems> {
         let env = environment();
-        let label = file.display().to_string();
-        let problem = |what: String, hint: &str| {
-            Err(Problems(vec![Problem { key: String::new(), source: label.clone(), what, hint: hint.to_owned() }]))
+        let found = texts::read(file, &env)?;
+        let mut config = Config::read(&found.texts, file, &env, true)?;
+        config.files.push(texts::directory(file));
+        config.files.extend(found.followed.tenants.iter().map(|(path, _)| path.clone()));
+        config.watched.configuration = config.watch.then_some(found.followed);
+        Ok(config)
+    }
+
+    /// What is set in the same places, and by which, with all that is wrong. `Err`: so much is wrong that nothing can be shown.
+    pub fn view(file: &Path) -> Result<View, Problems> {
+        let env = environment();
+        let found = texts::read(file, &env)?;
+        let (settings, sources, problems) = file::read(&found.texts, &env).map_err(Problems)?;
+        let tables = effective::tables(&sources);
+        let (problems, mut warnings) = match assemble::assemble(settings, &sources, secrets(file, &env, true), file, problems) {
+            Ok(config) => (Vec::new(), config.warnings),
+            Err(problems) => (problems.0, Vec::new()),
         };
-        match std::fs::read(file).map(String::from_utf8) {
-            Ok(Ok(text)) => {
-                // Only a file that was really read can give its secrets away.
-                Config::read(&text, file, label, &env, Reader { public: secret::readable_by_others(file), runs: true })
-            }
-            Ok(Err(_)) => problem("is not UTF-8 text".to_owned(), "save the file as UTF-8"),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                if file::any_variable(&env) {
-                    return Config::read("", file, format!("{label} (not found)"), &env, Reader { public: false, runs: true });
-                }
-                problem(
-                    "there is no such file".to_owned(),
-                    "copy proxy.toml.example to proxy.toml and fill it in, or name another file with --config",
-                )
-            }
-            Err(error) if confine::bars(file) => problem(format!("cannot be read: {error}"), confine::FILE_HINT),
-            Err(error) => {
-                problem(format!("cannot be read: {error}"), "let the user that runs soproxy read the file, or name another with --config")
-            }
-        }
+        warnings.extend(env.keys().filter_map(|name| near_miss(name)));
+        Ok(View { tables, problems, warnings })
     }
 
     /// Only where the admin listener is: no secret is read, and a mistake elsewhere in the file does not matter.
@@ -428,9 +400,8 @@ impl Config {
 
     /// `[admin]` alone, and what is wrong with it.
     fn admin_settings(file: &Path, env: &BTreeMap<String, String>) -> Result<(file::AdminSettings, file::Sources, Vec<Problem>), Problems> {
-        let text = std::fs::read_to_string(file).unwrap_or_default();
-        let read = file::read(&text, file.display().to_string(), env).map_err(|problem| Problems(vec![problem]));
-        let (settings, sources, mut problems) = read?;
+        let text = Text { label: file.display().to_string(), text: std::fs::read_to_string(file).unwrap_or_default(), public: false };
+        let (settings, sources, mut problems) = file::read(&[text], env).map_err(Problems)?;
         problems.retain(|problem| problem.key.starts_with("admin"));
         Ok((settings.admin, sources, problems))
     }
@@ -439,25 +410,22 @@ impl Config {
     /// paths are resolved. Reads the files that settings refer to, and nothing else of the process; no command is run, whoever
     /// wrote the text.
     pub fn parse(text: &str, file: &Path, env: impl IntoIterator<Item = (String, String)>) -> Result<Config, Problems> {
-        Config::read(text, file, file.display().to_string(), &env.into_iter().collect(), Reader::default())
+        let text = Text { label: file.display().to_string(), text: text.to_owned(), public: false };
+        Config::read(&[text], file, &env.into_iter().collect(), false)
     }
 
-    fn read(text: &str, file: &Path, label: String, env: &BTreeMap<String, String>, by: Reader) -> Result<Config, Problems> {
-        let (settings, sources, problems) = file::read(text, label, env).map_err(|problem| Problems(vec![problem]))?;
-        let dir = file.parent().unwrap_or(Path::new(""));
-        let mut config = assemble::assemble(settings, &sources, Secrets::new(dir, env).running(by.runs), file, problems, by.public)?;
+    /// `runs`: commands are run.
+    fn read(texts: &[Text], file: &Path, env: &BTreeMap<String, String>, runs: bool) -> Result<Config, Problems> {
+        let (settings, sources, problems) = file::read(texts, env).map_err(Problems)?;
+        let mut config = assemble::assemble(settings, &sources, secrets(file, env, runs), file, problems)?;
         config.warnings.extend(env.keys().filter_map(|name| near_miss(name)));
         Ok(config)
     }
 }
 
-/// How a configuration is read.
-#[derive(Clone, Copy, Default)]
-struct Reader {
-    /// Others can read the file itself.
-    public: bool,
-    /// Commands are run.
-    runs: bool,
+/// Paths are relative to the configuration file.
+fn secrets<'a>(file: &'a Path, env: &'a BTreeMap<String, String>, runs: bool) -> Secrets<'a> {
+    Secrets::new(file.parent().unwrap_or(Path::new("")), env).running(runs)
 }
 
 /// A variable that would be a setting if it were written with two underscores. Only known keys are looked for: Kubernetes

@@ -100,6 +100,8 @@
 //! have made a ticket's window slide past the end that it began with.
 //! An *access record* is the log's one line per request. A request's *span* is a part of its caller's *trace*, and each sending of it
 //! is a span within; the *collector* is whoever gets them.
+//! A configuration is *gathered* from its *texts*: `proxy.toml`, and the files of tenants in `tenants.d`. Each setting has a *shape*, what it
+//! takes; what all texts, variables and defaults say together is *effective*, and a reload's *report* is what that differs by.
 //!
 //! A process that has given up what it does not need is *confined*; a file that is then out of its reach, whatever its permissions, is
 //! *barred*.

@@ -1,5 +1,5 @@
-//! SIGHUP, or a secret's file that has changed → read the configuration anew → apply it. A configuration that cannot be read
-//! changes nothing, and says why.
+//! SIGHUP, or a file of the configuration or of a secret that has changed → read the configuration anew → apply it. A configuration
+//! that cannot be read changes nothing, and says why.
 
 mod handle;
 mod watch;
@@ -16,8 +16,7 @@ use tokio::runtime::Handle;
 
 pub use self::handle::{History, Reloads, Report, Request, Turn};
 use self::watch::Watch;
-use crate::config::Config;
-use crate::look::Look;
+use crate::config::{Config, Watched, texts};
 use crate::signals::{SignalKind, signal};
 
 /// How often files are looked at.
@@ -42,7 +41,7 @@ pub fn ignore_hangup() -> io::Result<()> {
 /// configuration in use; hands each good configuration to `apply`, one after the other.
 pub fn follow<E: Display>(
     file: PathBuf,
-    watched: Vec<(PathBuf, Look)>,
+    watched: Watched,
     reloads: Reloads,
     apply: impl Fn(Config) -> Result<Report, E> + Send + 'static,
 ) -> io::Result<()> {
@@ -115,7 +114,11 @@ impl<E: Display, F: Fn(Config) -> Result<Report, E>> Reloader<F> {
             (Some(_), _) => AGAIN.0,
         };
         if let Some(file) = &changed {
-            tracing::info!(file = %file.display(), "a secret's file has changed: the configuration is read anew");
+            if *file == self.file || file.parent() == Some(&texts::directory(&self.file)) {
+                tracing::info!(file = %file.display(), "the configuration has changed: it is read anew");
+            } else {
+                tracing::info!(file = %file.display(), "a secret's file has changed: the configuration is read anew");
+            }
         }
         if let Err(why) = self.load() {
             // Nothing happened since the last attempt: the same words would only fill the log.

@@ -19,11 +19,12 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use secrecy::SecretString;
 
+use super::effective::Effective;
 use super::file::{
     BoundsSettings, CacheSettings, Credentials, Field, LoginSettings, Settings, Sources, SuperOfficeSettings, TenantSettings,
 };
 use super::secret::{SecretRef, Secrets};
-use super::{Config, Problem, Problems, SuperOffice, Tenant};
+use super::{Config, Problem, Problems, SuperOffice, Tenant, Watched};
 use crate::proxy::cache::Rules;
 use crate::proxy::governor::Bounds;
 use crate::superoffice::keys::VerificationKeys;
@@ -31,15 +32,13 @@ use crate::superoffice::origin::{BaseUrl, UpstreamHosts};
 use crate::superoffice::signing::SigningKey;
 use crate::superoffice::{ContextId, Environment, ExchangeKind, SystemUserToken};
 
-/// `problems` are those of reading; they and all found here come together. `public`: others can read the configuration
-/// file itself.
+/// `problems` are those of reading; they and all found here come together.
 pub(super) fn assemble(
     settings: Settings,
     sources: &Sources,
     secrets: Secrets<'_>,
     file: &Path,
     problems: Vec<Problem>,
-    public: bool,
 ) -> Result<Config, Problems> {
     let mut assembly = Assembly::new(sources, secrets, problems);
     let listen = assembly.listen(&settings);
@@ -58,8 +57,9 @@ pub(super) fn assemble(
     let log = assembly.log(&settings.log);
     let telemetry = assembly.telemetry(&settings.telemetry);
     let files = assembly.secrets.named();
-    if public && assembly.literals {
-        assembly.warn("", "holds secrets and can be read by other users", "chmod 600, or move the secrets to files of their own");
+    for &index in &assembly.literals {
+        let hint = "chmod 600, or move the secrets to files of their own";
+        assembly.warnings.push(sources.problem_of(index, "holds secrets and can be read by other users", hint));
     }
     let Assembly { problems, warnings, secrets, .. } = assembly;
     let config = || {
@@ -78,11 +78,13 @@ pub(super) fn assemble(
             superoffice: superoffice?,
             log: log?,
             telemetry: telemetry?,
+            watch: settings.watch?,
             confine: confine?,
             tenants: tenants?,
             files,
             warnings,
-            watched: secrets.into_read(),
+            effective: Effective::of(sources, &secrets),
+            watched: Watched { secrets: secrets.into_read(), configuration: None },
         })
     };
     if !problems.is_empty() {
@@ -108,8 +110,8 @@ struct Assembly<'a> {
     verification: BTreeMap<PathBuf, Option<Arc<VerificationKeys>>>,
     /// Secrets' files already warned about.
     exposed: BTreeSet<PathBuf>,
-    /// Whether the configuration file itself holds a secret.
-    literals: bool,
+    /// The configuration's files that hold a secret themselves although others can read them.
+    literals: BTreeSet<usize>,
 }
 
 /// What tenants without settings of their own take. `Absent` where nothing is set.
@@ -125,8 +127,8 @@ struct Shared<'s> {
 
 impl<'a> Assembly<'a> {
     fn new(sources: &'a Sources, secrets: Secrets<'a>, problems: Vec<Problem>) -> Assembly<'a> {
-        let (warnings, keys, verification, exposed) = Default::default();
-        Assembly { sources, secrets, problems, warnings, keys, verification, exposed, literals: false }
+        let (warnings, keys, verification, exposed, literals) = Default::default();
+        Assembly { sources, secrets, problems, warnings, keys, verification, exposed, literals }
     }
 
     fn problem(&mut self, key: &str, what: impl Into<String>, hint: impl Into<String>) {
@@ -213,7 +215,11 @@ impl<'a> Assembly<'a> {
     /// `routes`: further first segments that mean something.
     fn names(&mut self, tenants: &[TenantSettings], routes: &[String]) {
         if tenants.is_empty() && !self.problems.iter().any(|problem| problem.key == "tenants") {
-            self.problem("tenants", "there is no tenant", "add a table such as [tenants.Cust12345] with its system_user_token");
+            self.problem(
+                "tenants",
+                "there is no tenant",
+                "add a table such as [tenants.Cust12345] with its system_user_token, here or in a file in tenants.d beside this one",
+            );
         }
         let mut seen: BTreeMap<String, &str> = BTreeMap::new();
         for name in tenants.iter().map(|tenant| tenant.name.as_str()) {

@@ -1,9 +1,11 @@
-//! Reads `proxy.toml` and the environment into `Settings`: figment merges defaults, file and variables; then every value
+//! Reads `proxy.toml`, the files of `tenants.d` and the environment into `Settings`: figment merges defaults, file and variables; then every value
 //! is read by its kind and every mistake is collected. What settings mean together is not judged here.
 
 mod clients;
 mod doors;
 mod env;
+mod field;
+mod gather;
 mod kinds;
 mod lists;
 mod logging;
@@ -11,33 +13,40 @@ mod outbound;
 mod portable;
 mod reader;
 mod settings;
+mod shape;
 mod source;
+mod tenants;
+mod toml;
 mod units;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 use figment::providers::{Format, Toml};
 use figment::value::{Dict, Map, Value};
 use figment::{Figment, Metadata, Profile, Provider};
 
+use self::gather::{Gathered, gather};
 use self::lists::{CACHE, LISTENERS};
 use self::reader::Reader;
 use self::settings::read_all;
 use super::Problem;
+use super::secret::SecretRef;
+use super::texts::Text;
 
 pub(super) use self::clients::{ClientSettings, TermsSettings};
 pub(super) use self::doors::{DoorSettings, Owner, Places, SocketSettings};
 pub(super) use self::env::any as any_variable;
+pub(super) use self::field::Field;
 pub(super) use self::lists::{CacheSettings, ListenerSettings, is_list};
 pub(super) use self::logging::{LogSettings, TelemetrySettings, format as log_format, level as log_level};
 pub(super) use self::outbound::{Choice, OutboundSettings, PROXY_FORM};
-pub(super) use self::reader::nearest;
-pub(super) use self::settings::{
-    AdminSettings, BoundsSettings, ConfineSettings, Credentials, Field, LoginSettings, Settings, StateSettings, SuperOfficeSettings,
-    TenantSettings,
-};
+pub(super) use self::reader::{NAME, Setting, nearest};
+pub(super) use self::settings::{AdminSettings, ConfineSettings, Settings, StateSettings, SuperOfficeSettings};
+pub(super) use self::shape::Shape;
 pub(super) use self::source::Sources;
+pub(super) use self::tenants::{BoundsSettings, Credentials, LoginSettings, TenantSettings};
+pub(super) use self::toml::{key as toml_key, value as toml_value};
 
 /// What holds when nothing is set. The sections and keys without a default are not here.
 const DEFAULTS: &str = r#"
@@ -125,6 +134,9 @@ keep = "90d"
 service_name = "soproxy"
 sample = 1.0
 
+[reload]
+watch = true
+
 [confine]
 read = []
 write = []
@@ -134,8 +146,8 @@ execute = []
 const TENANTS: &str = "tenants";
 const CLIENTS: &str = "clients";
 /// Sections whose tables have names of their own.
-const NAMED: [&str; 2] = [TENANTS, CLIENTS];
-const SECTIONS: [&str; 17] = [
+pub(super) const NAMED: [&str; 2] = [TENANTS, CLIENTS];
+pub(super) const SECTIONS: [&str; 18] = [
     "superoffice",
     "application",
     TENANTS,
@@ -152,18 +164,13 @@ const SECTIONS: [&str; 17] = [
     "store",
     "log",
     "telemetry",
+    "reload",
     "confine",
 ];
 
-/// What could be read, and all that could not. `Err` is a file that is no TOML at all.
-pub(super) fn read(text: &str, label: String, env: &BTreeMap<String, String>) -> Result<(Settings, Sources, Vec<Problem>), Problem> {
-    let text = text.trim_start_matches('\u{feff}');
-    let mut file: Dict = Toml::from_str(text).map_err(|error| {
-        // Not the error's own Display: it quotes the line, and a secret may stand on it.
-        let place = error.span().map_or_else(|| label.clone(), |span| position(text, &label, span.start));
-        let what = format!("is not valid TOML: {}", error.message().trim().replace('\n', "; "));
-        Problem { key: String::new(), source: place, what, hint: "strings stand in quotes; see proxy.toml.example".to_owned() }
-    })?;
+/// What could be read, and all that could not; the first text is that of `proxy.toml`. `Err`: some are no TOML at all.
+pub(super) fn read(texts: &[Text], env: &BTreeMap<String, String>) -> Result<(Settings, Sources, Vec<Problem>), Vec<Problem>> {
+    let Gathered { values: mut file, origins, whose, problems: misplaced } = gather(texts)?;
     let names = |section: &str| file.get(section).and_then(Value::as_dict).into_iter().flat_map(Dict::keys).cloned().collect();
     let variables = env::variables(env, NAMED.map(names));
     for variable in &variables {
@@ -182,19 +189,12 @@ pub(super) fn read(text: &str, label: String, env: &BTreeMap<String, String>) ->
     for variable in &variables {
         figment = figment.merge(variable);
     }
-    let sources = Sources::new(label, text, figment, tenants);
+    let sources = Sources::new(origins, whose, figment, tenants);
     let (settings, mut problems) = typed(&sources);
+    problems.extend(misplaced);
     problems.extend(contradictions(&variables));
     problems.extend(portable::refused(&sources, cfg!(unix)));
     Ok((settings, sources, problems))
-}
-
-/// `file:line:column`, for a place in the text.
-fn position(text: &str, label: &str, at: usize) -> String {
-    let before = text.get(..at).unwrap_or(text);
-    let line = before.matches('\n').count() + 1;
-    let column = before.rsplit('\n').next().map_or(0, |line| line.chars().count()) + 1;
-    format!("{label}:{line}:{column}")
 }
 
 /// Takes a setting out of the file, so that a variable replaces it as a whole: figment would merge `{ file = … }` and
@@ -240,31 +240,25 @@ impl Provider for File {
     }
 }
 
-/// All keys of `proxy.toml`, `NAME` for that of any tenant or client, each with its default as TOML; without a default, empty.
-pub fn known_keys() -> Vec<(String, String)> {
+/// All settings there are, `NAME` for the name of any tenant or client, each with its default as TOML; without one, empty.
+pub fn settings() -> Vec<(Setting, String)> {
     let figment = Figment::from(Toml::string(DEFAULTS)).merge(Toml::string("[tenants.NAME]\n[clients.NAME]\n[[listeners]]\n[[cache]]"));
-    let sources = Sources::new(String::new(), "", figment, Dict::new());
-    let mut reader = Reader::new(&sources);
+    let sources = Sources::new(Vec::new(), HashMap::new(), figment, Dict::new());
+    let mut reader = Reader::describing(&sources);
     read_all(&sources, &mut reader);
-    let root = sources.values();
-    let default = |key: &str| {
-        let (section, name) = key.split_once('.')?;
-        root?.get(section)?.as_dict()?.get(name).map(as_toml)
-    };
-    reader.asked().into_iter().map(|key| (key.clone(), default(&key).unwrap_or_default())).collect()
+    let default = |setting: &Setting| sources.values()?.get(&setting.table)?.as_dict()?.get(setting.name).map(toml_value);
+    let described = reader.described().into_iter();
+    described.map(|setting| (setting.clone(), default(&setting).unwrap_or_default())).collect()
 }
 
-fn as_toml(value: &Value) -> String {
-    match value {
-        Value::String(_, text) => format!("{text:?}"),
-        Value::Bool(_, flag) => flag.to_string(),
-        Value::Num(_, number) => match (number.to_i128(), number.to_f64()) {
-            (Some(whole), _) => whole.to_string(),
-            (None, fraction) => fraction.map_or_else(String::new, |fraction| format!("{fraction:?}")),
-        },
-        Value::Array(_, values) => format!("[{}]", values.iter().map(as_toml).collect::<Vec<_>>().join(", ")),
-        _ => String::new(),
-    }
+/// The references that a value holds whose shape is a secret's.
+pub(super) fn references(value: &Value) -> Vec<SecretRef> {
+    kinds::secrets(value).unwrap_or_default()
+}
+
+/// The keys of all settings, with their defaults.
+pub fn known_keys() -> Vec<(String, String)> {
+    settings().into_iter().map(|(setting, default)| (setting.key(), default)).collect()
 }
 
 /// Every value by its kind, then every key against the known ones.

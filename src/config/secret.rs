@@ -8,8 +8,10 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::fs::File;
+use std::hash::{BuildHasher, RandomState};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
@@ -72,8 +74,27 @@ impl PartialEq for SecretRef {
 
 impl Eq for SecretRef {}
 
+impl SecretRef {
+    /// What tells one place from another; a literal is in none.
+    fn place(&self, secrets: &Secrets<'_>) -> Option<String> {
+        match self {
+            SecretRef::Literal(_) => None,
+            SecretRef::File(path) => Some(format!("file {}", secrets.resolve(path).display())),
+            SecretRef::Env(name) => Some(format!("env {name}")),
+            SecretRef::Credential(name) => Some(format!("credential {name}")),
+            SecretRef::Command { command, .. } => Some(format!("command {command:?}")),
+        }
+    }
+}
+
+/// What tells one content from another, in this process and in no other; from it nobody learns the content.
+pub fn fingerprint(bytes: &[u8]) -> u64 {
+    static KEY: OnceLock<RandomState> = OnceLock::new();
+    KEY.get_or_init(RandomState::new).hash_one(bytes)
+}
+
 /// How a message names a command's program: a first word that holds a blank is probably a whole line, with its arguments.
-fn program(command: &[String]) -> String {
+pub fn program(command: &[String]) -> String {
     let name = command.first().map_or("", |name| name.trim());
     match name.split_once(char::is_whitespace) {
         Some((name, _)) => format!("{}…", name.escape_debug()),
@@ -97,6 +118,8 @@ pub struct Secrets<'a> {
     named: RefCell<BTreeSet<PathBuf>>,
     /// The files that were read, as they looked then.
     read: RefCell<BTreeMap<PathBuf, Look>>,
+    /// What was read from each place, as a fingerprint.
+    contents: RefCell<BTreeMap<String, u64>>,
 }
 
 impl<'a> Secrets<'a> {
@@ -110,6 +133,7 @@ impl<'a> Secrets<'a> {
             outputs: RefCell::default(),
             named: RefCell::default(),
             read: RefCell::default(),
+            contents: RefCell::default(),
         }
     }
 
@@ -155,6 +179,9 @@ impl<'a> Secrets<'a> {
             SecretRef::Command { command, timeout } => self.output(command, *timeout)?,
         };
         let blank = decode(&bytes).is_some_and(|text| text.trim().is_empty());
+        if let Some(place) = reference.place(self) {
+            self.contents.borrow_mut().insert(place, fingerprint(&bytes));
+        }
         match reference {
             _ if !blank => Ok(bytes),
             SecretRef::Command { command, .. } => Err(SecretError::Command { program: program(command), failure: Failure::Silent }),
@@ -201,7 +228,17 @@ impl<'a> Secrets<'a> {
 
     /// The bytes of a file that is no secret, under the same rules.
     pub fn file(&self, path: &Path) -> Result<Zeroizing<Vec<u8>>, SecretError> {
-        read(&self.path(path))
+        let bytes = read(&self.path(path))?;
+        self.contents.borrow_mut().insert(format!("file {}", self.resolve(path).display()), fingerprint(&bytes));
+        Ok(bytes)
+    }
+
+    /// What was read from this place, if anything was, as a fingerprint.
+    pub fn content(&self, reference: &SecretRef) -> Option<u64> {
+        match reference {
+            SecretRef::Literal(text) => Some(fingerprint(text.expose_secret().as_bytes())),
+            _ => self.contents.borrow().get(&reference.place(self)?).copied(),
+        }
     }
 
     /// A variable that is no secret's.

@@ -8,6 +8,8 @@ mod good;
 mod lists;
 mod outbound;
 mod problems;
+#[cfg(unix)]
+mod tenants_d;
 
 use std::path::Path;
 

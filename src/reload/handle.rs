@@ -1,5 +1,6 @@
 //! What the rest of the process may know of reloads, and ask of whoever does them.
 
+use std::fmt;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -42,6 +43,45 @@ pub struct Report {
     pub changes: Vec<String>,
     /// Changes that take effect at the next start only.
     pub at_next_start: Vec<String>,
+}
+
+/// How many changes are kept to be told.
+const KEPT: usize = 500;
+
+/// How many changes the log tells, and how many letters of them.
+const TOLD: (usize, usize) = (20, 2000);
+
+impl Report {
+    /// Of so many changes as anybody would read.
+    pub fn of(changes: impl ExactSizeIterator<Item = String>) -> Report {
+        let count = changes.len();
+        let mut changes: Vec<String> = changes.take(KEPT).collect();
+        if count > KEPT {
+            changes.push(format!("and {} more", count - KEPT));
+        }
+        Report { changes, at_next_start: Vec::new() }
+    }
+}
+
+/// As the log tells it: as much of it as a line should hold.
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.changes.is_empty() {
+            return f.write_str("nothing changed");
+        }
+        let mut length = 0;
+        let fits = |change: &&String| {
+            length += change.len();
+            length <= TOLD.1
+        };
+        let told: Vec<&str> = self.changes.iter().take(TOLD.0).take_while(fits).map(String::as_str).collect();
+        f.write_str(&told.join("; "))?;
+        match self.changes.len() - told.len() {
+            0 => Ok(()),
+            more if told.is_empty() => write!(f, "{more} changes"),
+            more => write!(f, "; and {more} more"),
+        }
+    }
 }
 
 /// What came of the reloads since the start.

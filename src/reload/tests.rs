@@ -10,11 +10,12 @@ use secrecy::ExposeSecret;
 
 use super::watch::{AT_ONCE, PATIENCE};
 use super::*;
+use crate::look::Look;
 use crate::sandbox::demo;
 
 fn watch(dir: &Path, names: &[&str]) -> Watch {
     let seen = |name: &&str| (dir.join(name), Look::at(&dir.join(name)).unwrap());
-    Watch::new(names.iter().map(seen).collect())
+    Watch::new(Watched { secrets: names.iter().map(seen).collect(), configuration: None })
 }
 
 #[test]
@@ -157,4 +158,94 @@ fn what_fails_is_tried_again_less_and_less_often_and_heals() {
     refuses.set(true);
     reloader.asked(Request { by: "a test", answer: None });
     assert_eq!((reloader.said.as_str(), reloader.again), ("not now", None));
+}
+
+/// What the files of the configuration do, and how often they are read for it.
+#[test]
+fn files_of_the_configuration_come_change_and_go() {
+    let dir = demo_home();
+    let at = |name: &str| dir.path().join(name);
+    let file = at("proxy.toml");
+    let mut config = Config::load(&file).unwrap();
+    let applied = RefCell::new(Vec::new());
+    let apply = |config: Config| {
+        applied.borrow_mut().push(config.tenants.iter().map(|tenant| tenant.name.clone()).collect::<Vec<_>>().join(" "));
+        Ok::<_, String>(Report::default())
+    };
+    let watch = Watch::new(std::mem::take(&mut config.watched));
+    let mut reloader = Reloader { file: file.clone(), apply, watch, again: None, said: String::new(), reloads: Reloads::default() };
+    let tenant = |name: &str| format!("[tenants.{name}]\nsystem_user_token = {{ file = \"../secrets/Cust12345.token\" }}\n");
+    let count = || applied.borrow().len();
+    let last = || applied.borrow().last().cloned().unwrap_or_default();
+    let mut looks = |times: usize| {
+        (0..times).for_each(|_| reloader.look());
+        (count(), last(), std::mem::take(&mut reloader.said))
+    };
+    let good = |count: usize, names: &str| (count, names.to_owned(), String::new());
+    assert_eq!(looks(3).0, 0);
+
+    // The directory was missing; it comes as a whole, or as a link.
+    fs::create_dir(at("v1")).unwrap();
+    fs::write(at("v1/a.toml"), tenant("A")).unwrap();
+    symlink("v1", at("tenants.d")).unwrap();
+    assert_eq!(looks(1).0, 0, "it may not be whole yet");
+    assert_eq!(looks(1), good(1, "A Cust12345 Cust54321"));
+    fs::write(at("v1/b.toml"), tenant("B")).unwrap();
+    assert_eq!(looks(2), good(2, "A B Cust12345 Cust54321"));
+    fs::write(at("v1/b.toml"), tenant("Bee")).unwrap();
+    assert_eq!(looks(2), good(3, "A Bee Cust12345 Cust54321"));
+
+    // What editors leave behind is nothing.
+    for name in ["v1/.b.toml.swp", "v1/b.toml~", ".proxy.toml.swp"] {
+        fs::write(at(name), "x").unwrap();
+    }
+    assert_eq!(looks(4), good(3, "A Bee Cust12345 Cust54321"));
+
+    // Half written: told once, by its name, and healed by the next change.
+    fs::write(at("v1/c.toml"), "[tenants.C]\nsystem_user").unwrap();
+    let (count, _, said) = looks(4);
+    assert!(count == 3 && said.contains("tenants.d/c.toml:2:"), "{count} {said}");
+    fs::write(at("v1/c.toml"), tenant("C")).unwrap();
+    assert_eq!(looks(2), good(4, "A Bee C Cust12345 Cust54321"));
+
+    // Another directory behind the link, with files of the same names.
+    fs::create_dir(at("v2")).unwrap();
+    for name in ["a", "b"] {
+        fs::write(at(&format!("v2/{name}.toml")), tenant(&format!("{name}-two"))).unwrap();
+    }
+    symlink("v2", at("link")).unwrap();
+    fs::rename(at("link"), at("tenants.d")).unwrap();
+    assert_eq!(looks(2), good(5, "Cust12345 Cust54321 a-two b-two"));
+    fs::remove_file(at("v2/a.toml")).unwrap();
+    assert_eq!(looks(2), good(6, "Cust12345 Cust54321 b-two"));
+    fs::remove_file(at("tenants.d")).unwrap();
+    assert_eq!(looks(2), good(7, "Cust12345 Cust54321"));
+
+    // proxy.toml, and whether it is followed.
+    let text = fs::read_to_string(&file).unwrap();
+    let put = |text: &str| {
+        fs::write(at("new"), text).unwrap();
+        fs::rename(at("new"), &file).unwrap();
+    };
+    let only = text.split("# This tenant has approved").next().unwrap();
+    put(&format!("{only}[reload]\nwatch = false\n"));
+    assert_eq!(looks(2), good(8, "Cust12345"));
+    put(&text);
+    assert_eq!(looks(4), good(8, "Cust12345"));
+    reloader.asked(Request { by: "a test", answer: None });
+    assert_eq!((applied.borrow().len(), reloader.said.as_str()), (9, ""));
+    put(only);
+    (0..2).for_each(|_| reloader.look());
+    assert_eq!(applied.borrow().len(), 10, "it is followed again");
+}
+
+#[test]
+fn the_log_tells_of_many_changes_how_many_they_are() {
+    let told = |count: usize| Report::of((0..count).map(|number| format!("tenants.Cust{number}: added")));
+    assert_eq!(told(0).to_string(), "nothing changed");
+    assert_eq!(told(2).to_string(), "tenants.Cust0: added; tenants.Cust1: added");
+    assert!(told(30).to_string().ends_with("tenants.Cust19: added; and 10 more"), "{}", told(30));
+    let all = told(10_000);
+    assert_eq!((all.changes.len(), all.changes.last().map(String::as_str)), (501, Some("and 9500 more")));
+    assert!(Report::of(["x".repeat(3000)].into_iter()).to_string().len() < 100);
 }

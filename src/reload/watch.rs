@@ -1,11 +1,16 @@
-//! Looks at the files of secrets, and tells when they have changed and rest.
+//! Looks at the files of the configuration and of its secrets, and tells when they have changed and rest.
 //!
 //! Each look asks the file system about [`AT_ONCE`] files at most: up to so many are all seen at every look, of ten thousand each
-//! is seen once in about a minute. Those that were found changed are looked at every time until they rest.
+//! is seen once in about a minute. Those that were found changed are looked at every time until they rest. That a file came to a
+//! directory, or went, is seen at once: then the directory itself has changed.
+//!
+//! Looked at, not waited for: this works on every file system and mount, whatever the files are replaced with, and it needs no
+//! more rights than reading them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::path::PathBuf;
 
+use crate::config::{Watched, texts};
 use crate::look::Look;
 
 /// How many files one look takes in.
@@ -17,6 +22,8 @@ pub const PATIENCE: u32 = 10;
 /// Files, and how they look.
 pub struct Watch {
     files: Vec<File>,
+    /// Where files may come to.
+    directory: Option<Directory>,
     /// Where the next look goes on.
     next: usize,
     /// Those that do not look as they did when they were read.
@@ -31,18 +38,56 @@ struct File {
     read: Option<Look>,
     /// How it looked the last time.
     last: Option<Look>,
+    /// It may go for good: then nobody waits for it to come back.
+    may_go: bool,
+}
+
+struct Directory {
+    path: PathBuf,
+    /// How it looked the last time; it need not be there.
+    look: Option<Look>,
+    /// It looked so twice: nothing came after it was listed, within the same tick of the file system's clock.
+    rests: bool,
 }
 
 impl Watch {
     /// Of files that were read when they looked like this.
-    pub fn new(watched: Vec<(PathBuf, Look)>) -> Watch {
-        let files = watched.into_iter().map(|(path, look)| File { path, read: Some(look), last: Some(look) }).collect();
-        Watch { files, next: 0, changed: BTreeSet::new(), waited: 0 }
+    pub fn new(watched: Watched) -> Watch {
+        let file = |path: PathBuf, look: Option<Look>, may_go| File { path, read: look, last: look, may_go };
+        let mut files: Vec<File> = watched.secrets.into_iter().map(|(path, look)| file(path, Some(look), false)).collect();
+        let directory = watched.configuration.map(|followed| {
+            let (path, look) = followed.file;
+            let directory = Directory { path: texts::directory(&path), look: None, rests: false };
+            files.push(file(path, look, false));
+            files.extend(followed.tenants.into_iter().map(|(path, look)| file(path, look, true)));
+            directory
+        });
+        Watch { files, directory, next: 0, changed: BTreeSet::new(), waited: 0 }
+    }
+
+    /// Takes in the files that came to the directory since the last time.
+    fn list(&mut self) {
+        let Some(directory) = &mut self.directory else { return };
+        let now = Look::at(&directory.path);
+        if now == directory.look && directory.rests {
+            return;
+        }
+        directory.rests = now == directory.look;
+        directory.look = now;
+        // One that cannot be listed is complained of by whoever reads it.
+        let names = texts::names(&directory.path).unwrap_or_default();
+        let known: HashSet<&PathBuf> = self.files.iter().map(|file| &file.path).collect();
+        let came: Vec<PathBuf> = names.into_iter().filter(|path| !known.contains(path)).collect();
+        for path in came {
+            self.changed.insert(self.files.len());
+            self.files.push(File { path, read: None, last: None, may_go: true });
+        }
     }
 
     /// One look: a file that has changed, once all that have rest. Secrets that belong together are not written at the same
     /// moment, and a file that is replaced may be missing for one.
     pub fn look(&mut self) -> Option<PathBuf> {
+        self.list();
         let mut rest = true;
         // Half of the room, so that the others are reached however many have changed.
         let again: Vec<usize> = self.changed.iter().copied().take(AT_ONCE / 2).collect();
@@ -72,7 +117,7 @@ impl Watch {
     fn see(&mut self, index: usize) -> bool {
         let Some(file) = self.files.get_mut(index) else { return true };
         let now = Look::at(&file.path);
-        let rests = now.is_some() && now == file.last;
+        let rests = now == file.last && (now.is_some() || file.may_go);
         file.last = now;
         if now == file.read {
             self.changed.remove(&index);
@@ -83,7 +128,8 @@ impl Watch {
     }
 
     /// How all of them look now, for [`Watch::tried`].
-    pub fn looks(&self) -> Vec<Option<Look>> {
+    pub fn looks(&mut self) -> Vec<Option<Look>> {
+        self.list();
         self.files.iter().map(|file| Look::at(&file.path)).collect()
     }
 

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::Tenant;
 use super::jwt::CERTIFICATE_PEM;
+use crate::config::schema;
 
 /// The first tenant's context identifier.
 pub const TENANT: &str = "Cust12345";
@@ -82,7 +83,7 @@ pub fn proxy_toml(login_url: &str, listen: &str, admin: &str) -> String {
     toml(login_url, &secrets, &listeners)
 }
 
-/// Writes a configuration for `soproxy run` against a sandbox at `login_url`: `proxy.toml`, keys and secrets.
+/// Writes a configuration for `soproxy run` against a sandbox at `login_url`: `proxy.toml`, its schema, keys and secrets.
 /// What is there already is never overwritten; what is there and is the same may stay. On success, all the files.
 pub fn write_config(dir: &Path, login_url: &str) -> io::Result<Vec<PathBuf>> {
     let file = |name: &str| format!("{{ file = \"{name}\" }}");
@@ -94,9 +95,11 @@ pub fn write_config(dir: &Path, login_url: &str) -> io::Result<Vec<PathBuf>> {
         second_client_secret: file("secrets/Cust54321.client_secret"),
         second_private_key: file("secrets/Cust54321.privatekey.xml"),
     };
-    let configuration = toml(login_url, &secrets, "");
+    let configuration = format!("#:schema ./proxy.schema.json\n{}", toml(login_url, &secrets, ""));
+    let schema = schema::text();
     let files = [
         ("proxy.toml", configuration.as_str(), 0o644),
+        ("proxy.schema.json", schema.as_str(), 0o644),
         ("SuperOfficeFederatedLogin.crt", LOGIN_CERTIFICATE_PEM, 0o644),
         ("privatekey.xml", PRIVATE_KEY_XML, 0o600),
         ("secrets/client_secret", CLIENT_SECRET, 0o600),
@@ -216,7 +219,7 @@ mod tests {
         {
             use std::os::unix::fs::PermissionsExt;
             let mode = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o777;
-            assert!(written[2..].iter().all(|path| mode(path) == 0o600));
+            assert!(written[3..].iter().all(|path| mode(path) == 0o600));
         }
     }
 

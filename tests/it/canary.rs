@@ -285,6 +285,9 @@ async fn no_command_prints_a_secret_that_it_was_not_asked_for() {
         &["check"][..],
         &["check", "--online"],
         &["healthcheck"],
+        &["config", "show"],
+        &["config", "show", "--json"],
+        &["config", "schema"],
         &["client", "new", "erp"],
         &["man"],
         &["ticket", "Nobody"],
@@ -365,6 +368,80 @@ async fn no_command_prints_a_secret_that_it_was_not_asked_for() {
     std::fs::write(&records, program.stderr()).unwrap();
     let learned = home.run(&["policy", "learn", "--from", "records"]).await;
     cage.search("policy learn", &(learned.stdout + &learned.stderr));
+}
+
+/// Secrets of every kind, in every form in which they can be given, in places where they belong and in others; each is looked for in
+/// what `config show` says, and in what a reload says that it changed.
+#[tokio::test]
+async fn neither_what_is_in_force_nor_what_changed_tells_a_secret() {
+    let mut cage = cage();
+    let planted: Vec<String> =
+        (0..12).map(|number: u64| format!("k4n4r1-{number:02}-{:x}", 0x9e37_79b9_7f4a_7c15_u64.wrapping_mul(number + 1))).collect();
+    planted.iter().for_each(|secret| cage.add(secret));
+    let home = Home::new().await;
+    let quoted = |number: usize| format!("\"{}\"", planted[number]);
+    home.write("printed", &planted[0]);
+    let tls_key = std::fs::read_to_string(crate::tls::vectors("localhost.key")).unwrap();
+    std::fs::copy(crate::tls::vectors("localhost.pem"), home.path("localhost.pem")).unwrap();
+    cage.add(tls_key.lines().nth(1).unwrap());
+    let literal = format!("'''{}'''", demo::PRIVATE_KEY_XML.trim());
+    let good = home.read("proxy.toml").replace("{ file = \"privatekey.xml\" }", &literal).replace(
+        "[application]",
+        &format!(
+            "[listen]\ntls_certificate = \"localhost.pem\"\ntls_key = \"\"\"\n{tls_key}\"\"\"\n[upstream]\n\
+             proxy = \"http://user:{}@127.0.0.1:9\"\n[application]\nprivate_key_passphrase = {}",
+            planted[1],
+            quoted(2)
+        ),
+    );
+    let forms = [
+        format!("[{{ file = \"printed\" }}, {}]", quoted(3)),
+        format!("[{{ command = [\"echo\", {}] }}]", quoted(4)),
+        "[{ env = \"NEXT\" }]".to_owned(),
+    ];
+    std::fs::create_dir(home.path("tenants.d")).unwrap();
+    let text = |form: &str| good.replace("client_secret = { file = \"secrets/client_secret\" }", &format!("client_secret = {form}"));
+    let variables =
+        [("SOPROXY_TENANTS__CUST54321__SYSTEM_USER_TOKEN", planted[5].as_str()), ("NEXT", planted[6].as_str()), ("PATH", "/usr/bin:/bin")];
+    let mut program = None;
+    for (index, form) in forms.iter().enumerate() {
+        home.write("tenants.d/t.toml", format!("[tenants.Cust7]\nsystem_user_token = \"{}-{index}\"\n", planted[7]));
+        home.write("proxy.toml", text(form));
+        for arguments in [&["config", "show"][..], &["config", "show", "--json"]] {
+            let output = home.run_with(arguments, &variables).await;
+            assert!(output.code == 0 && output.stdout.contains("Cust7"), "{output:?}");
+            cage.search(form, &(output.stdout + &output.stderr));
+        }
+        match &program {
+            None => {
+                let started = home.spawn_with(&["run", "--no-confine"], &variables);
+                started.addresses().await;
+                program = Some(started);
+            }
+            Some(program) => {
+                program.signal("HUP");
+                program.logged("configuration reloaded", index).await;
+            }
+        }
+    }
+    let log = program.unwrap().stderr();
+    assert!(log.contains("tenants.Cust7.system_user_token: changed") && log.contains("application.client_secret: ["), "{log}");
+    cage.search("the log", &log);
+    // What is wrong: the secret under another name, in another place, in another form.
+    let wrong = format!(
+        "{}\n[store]\npassword = {}\n[admin]\ntoken_of_nobody = [{}]\n[tenants.Cust8]\nsystem_user_token = {{ fiel = {} }}\n",
+        text(&forms[0]).replace("http://user:", "user:"),
+        quoted(8),
+        quoted(9),
+        quoted(10)
+    );
+    home.write("proxy.toml", wrong);
+    home.write("tenants.d/t.toml", format!("token = {}\n", quoted(11)));
+    for arguments in [&["config", "show"][..], &["config", "show", "--json"]] {
+        let output = home.run_with(arguments, &variables).await;
+        assert!(output.code != 0 && output.stdout.contains("password") && output.stderr.contains("store.password"), "{output:?}");
+        cage.search("a configuration that is wrong", &(output.stdout + &output.stderr));
+    }
 }
 
 /// `--explain` shows how a ticket begins, `7T:Z…`, and how long it is.

@@ -13,6 +13,7 @@ mod citizen;
 mod cli;
 mod clients;
 mod clock;
+mod configuration;
 mod confine;
 mod cut;
 mod doors;

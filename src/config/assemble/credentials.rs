@@ -83,7 +83,9 @@ impl Assembly<'_> {
 
     /// Notes where a secret stands in the open.
     pub(super) fn look_at(&mut self, key: &str, reference: &SecretRef) {
-        self.literals |= matches!(reference, SecretRef::Literal(_)) && self.sources.in_file(key);
+        if matches!(reference, SecretRef::Literal(_)) {
+            self.literals.extend(self.sources.exposed(key));
+        }
         if self.secrets.names_a_file(reference) {
             self.warn(key, "is the name of a file, and is taken for the secret itself", "for what is in the file, write { file = \"…\" }");
         }

@@ -36,7 +36,7 @@ impl Assembly<'_> {
             Choice::Off => (None, "upstream.proxy".to_owned(), true),
             Choice::Is(proxy) => {
                 // Read by others, the file would give its password away.
-                self.literals |= proxy.login().is_some() && self.sources.in_file("upstream.proxy");
+                self.literals.extend(self.sources.exposed("upstream.proxy").filter(|_| proxy.login().is_some()));
                 (Some(proxy.clone()), "upstream.proxy".to_owned(), true)
             }
             Choice::Environment => match self.variable(PROXY_VARIABLES) {

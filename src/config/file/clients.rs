@@ -2,8 +2,8 @@
 
 use figment::value::Value;
 
+use super::field::Field;
 use super::reader::{Reader, Table};
-use super::settings::Field;
 use super::source::Sources;
 use super::{CLIENTS, kinds};
 use crate::proxy::clients::KeyHash;

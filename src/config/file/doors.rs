@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 
 use figment::value::Value;
 
+use super::field::Field;
 use super::kinds::{self, Wrong, quoted};
 use super::reader::Table;
-use super::settings::Field;
+use super::shape::Shape;
 use crate::config::secret::SecretRef;
 use crate::server::unix;
 
@@ -72,7 +73,7 @@ pub fn places(value: &Value) -> Result<Places, Wrong> {
     const HINT: &str = "write an IP address and a port, such as \"127.0.0.1:8080\" or \"[::1]:8080\", or \"unix:/run/soproxy/soproxy.sock\", or a list of them";
     const PATH: &str = "write the whole path behind unix:, such as \"unix:/run/soproxy/soproxy.sock\"";
     let mut places = Places::default();
-    let texts = kinds::list(|text| Ok(text.to_owned()))(value).map_err(|wrong| Wrong::new(wrong.what, HINT))?;
+    let texts = kinds::list(|text| Ok(text.to_owned()))(value).map_err(|wrong| wrong.hinting(HINT))?;
     for text in &texts {
         let Some(path) = text.strip_prefix("unix:") else {
             let address = text.parse().map_err(|_| Wrong::new(format!("{} is no IP address with a port", quoted(text)), HINT))?;
@@ -101,7 +102,9 @@ pub fn places(value: &Value) -> Result<Places, Wrong> {
 /// Permission bits in octal.
 fn mode(value: &Value) -> Result<u32, Wrong> {
     const HINT: &str = "write the permission bits in octal, in quotes, such as \"0600\" or \"0660\"";
-    let Some(text) = value.as_str().map(str::trim) else { return Err(Wrong::new("must be a string", HINT)) };
+    let Some(text) = value.as_str().map(str::trim) else {
+        return Err(Wrong::new("must be a string", HINT).taking(Shape::Pattern("^[0-7]{1,4}$")));
+    };
     let octal = !text.is_empty() && text.bytes().all(|byte| (b'0'..=b'7').contains(&byte));
     let mode = octal.then(|| u32::from_str_radix(text, 8).ok()).flatten().filter(|mode| *mode <= 0o777);
     mode.ok_or_else(|| Wrong::new(format!("{} is no mode of a file", quoted(text)), HINT))
@@ -110,7 +113,7 @@ fn mode(value: &Value) -> Result<u32, Wrong> {
 /// `user`, `user:group` or `:group`.
 fn owner(value: &Value) -> Result<Owner, Wrong> {
     const HINT: &str = "write \"user\", \"user:group\" or \":group\", names or numbers";
-    let text = kinds::text(value).map_err(|wrong| Wrong::new(wrong.what, HINT))?;
+    let text = kinds::text(value).map_err(|wrong| wrong.hinting(HINT))?;
     let (user, group) = text.split_once(':').map_or((text.as_str(), None), |(user, group)| (user, Some(group)));
     let plain = |name: &str| !name.is_empty() && !name.contains(|c: char| c == ':' || c.is_whitespace() || c.is_control());
     let good = plain(user) && group.is_none_or(plain) || user.is_empty() && group.is_some_and(plain);

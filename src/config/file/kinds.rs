@@ -13,6 +13,7 @@ use tracing_subscriber::EnvFilter;
 
 pub use self::access::{certificate_names, ids, key_hashes, origins, rules};
 pub use self::secrets::{secret, secrets};
+use super::shape::Shape;
 use super::units;
 use crate::config::ReadyWhen;
 use crate::proxy::address::Network;
@@ -27,17 +28,29 @@ pub struct Wrong {
     pub what: String,
     /// The accepted form.
     pub hint: String,
+    /// What would be taken: each kind tells it when it is asked with no value at all.
+    pub shape: Option<Shape>,
 }
 
 impl Wrong {
     /// Both as sentences.
     pub fn new(what: impl Into<String>, hint: impl Into<String>) -> Wrong {
-        Wrong { what: what.into(), hint: hint.into() }
+        Wrong { what: what.into(), hint: hint.into(), shape: None }
     }
 
     /// The value has another type.
     fn kind(value: &Value, expected: &str, hint: impl Into<String>) -> Wrong {
         Wrong::new(format!("must be {expected}, not {}", describe(value)), hint)
+    }
+
+    /// Says what would be taken instead.
+    pub fn taking(self, shape: Shape) -> Wrong {
+        Wrong { shape: Some(shape), ..self }
+    }
+
+    /// The same with another hint.
+    pub fn hinting(self, hint: impl Into<String>) -> Wrong {
+        Wrong { hint: hint.into(), ..self }
     }
 }
 
@@ -48,7 +61,7 @@ const TEN_YEARS: Duration = Duration::from_secs(10 * 365 * 86_400);
 
 /// Any text.
 pub fn text(value: &Value) -> Read<String> {
-    value.as_str().map(|text| text.trim().to_owned()).ok_or_else(|| Wrong::kind(value, "a string", "put it in quotes"))
+    value.as_str().map(|text| text.trim().to_owned()).ok_or_else(|| Wrong::kind(value, "a string", "put it in quotes").taking(Shape::Text))
 }
 
 /// `true` or `false`.
@@ -61,7 +74,7 @@ pub fn flag(value: &Value) -> Read<bool> {
             "false" => Ok(false),
             _ => Err(Wrong::new(format!("{} is neither true nor false", quoted(text)), HINT)),
         },
-        _ => Err(Wrong::kind(value, "true or false", HINT)),
+        _ => Err(Wrong::kind(value, "true or false", HINT).taking(Shape::Flag)),
     }
 }
 
@@ -71,7 +84,7 @@ pub fn count(value: &Value) -> Read<usize> {
     let number = match value {
         Value::String(_, text) => text.trim().parse().ok(),
         Value::Num(_, number) => number.to_i128().or_else(|| number.to_u128()?.try_into().ok()),
-        _ => return Err(Wrong::kind(value, "a number", HINT)),
+        _ => return Err(Wrong::kind(value, "a number", HINT).taking(Shape::Whole(1, 1_000_000))),
     };
     let number = number.and_then(|number: i128| usize::try_from(number).ok()).filter(|number| (1..=1_000_000).contains(number));
     number.ok_or_else(|| Wrong::new("must be a whole number from 1 to 1000000", HINT))
@@ -83,7 +96,7 @@ pub fn rate(value: &Value) -> Read<f64> {
     let number = match value {
         Value::String(_, text) => text.trim().parse().ok(),
         Value::Num(_, number) => number.to_f64().or_else(|| number.to_i128().map(|number| number as f64)),
-        _ => return Err(Wrong::kind(value, "a number", HINT)),
+        _ => return Err(Wrong::kind(value, "a number", HINT).taking(Shape::Number(0.001, 1e6))),
     };
     let number = number.filter(|number| (0.001..=1e6).contains(number));
     number.ok_or_else(|| Wrong::new("must be a number from 0.001 to 1000000", HINT))
@@ -102,7 +115,7 @@ pub fn duration(least: Duration, most: Option<Duration>) -> impl Fn(&Value) -> R
                 Some(number) => return Err(without_unit(number)),
                 None => return Err(Wrong::kind(value, "a duration", units::DURATION_FORM)),
             },
-            _ => return Err(Wrong::kind(value, "a duration", units::DURATION_FORM)),
+            _ => return Err(Wrong::kind(value, "a duration", units::DURATION_FORM).taking(Shape::Duration)),
         };
         if read < least {
             return Err(Wrong::new(format!("must be at least {least:?}"), units::DURATION_FORM));
@@ -131,7 +144,11 @@ fn without_unit(number: impl std::fmt::Display) -> Wrong {
 pub fn unless<T>(word: &'static str, kind: impl Fn(&Value) -> Read<T>) -> impl Fn(&Value) -> Read<Option<T>> {
     move |value| match value.as_str() {
         Some(text) if text.trim().eq_ignore_ascii_case(word) => Ok(None),
-        _ => kind(value).map(Some).map_err(|wrong| Wrong::new(wrong.what, format!("{}; or \"{word}\"", wrong.hint))),
+        _ => kind(value).map(Some).map_err(|wrong| Wrong {
+            hint: format!("{}; or \"{word}\"", wrong.hint),
+            shape: wrong.shape.map(|shape| Shape::words([word]).or(shape)),
+            ..wrong
+        }),
     }
 }
 
@@ -143,7 +160,7 @@ pub fn size(value: &Value) -> Read<u64> {
             let whole = number.to_u128().or_else(|| number.to_i128()?.try_into().ok());
             whole.and_then(|bytes| u64::try_from(bytes).ok()).ok_or_else(|| "is no number of bytes".to_owned())
         }
-        _ => return Err(Wrong::kind(value, "a size", units::SIZE_FORM)),
+        _ => return Err(Wrong::kind(value, "a size", units::SIZE_FORM).taking(Shape::Size)),
     };
     bytes.map_err(|what| Wrong::new(what, units::SIZE_FORM))
 }
@@ -177,7 +194,9 @@ pub fn size_in_memory(value: &Value) -> Read<usize> {
 pub fn choice<T: Copy>(words: &'static [(&'static str, T)]) -> impl Fn(&Value) -> Read<T> {
     move |value| {
         let hint = format!("write {}", words.iter().map(|(word, _)| format!("\"{word}\"")).collect::<Vec<_>>().join(" or "));
-        let Some(text) = value.as_str() else { return Err(Wrong::kind(value, "a string", hint)) };
+        let Some(text) = value.as_str() else {
+            return Err(Wrong::kind(value, "a string", hint).taking(Shape::words(words.iter().map(|(word, _)| *word))));
+        };
         let found = words.iter().find(|(word, _)| word.eq_ignore_ascii_case(text.trim()));
         found.map(|(_, meaning)| *meaning).ok_or_else(|| Wrong::new(format!("{} is not known", quoted(text)), hint))
     }
@@ -192,7 +211,7 @@ pub fn list<T>(item: impl Fn(&str) -> Read<T>) -> impl Fn(&Value) -> Read<Vec<T>
             let texts = values.iter().map(|value| value.as_str().ok_or_else(|| Wrong::kind(value, "a list of strings", HINT)));
             texts.map(|text| item(text?.trim())).collect()
         }
-        _ => Err(Wrong::kind(value, "a string or a list of strings", HINT)),
+        _ => Err(Wrong::kind(value, "a string or a list of strings", HINT).taking(Shape::Texts)),
     }
 }
 
@@ -200,7 +219,7 @@ pub fn list<T>(item: impl Fn(&str) -> Read<T>) -> impl Fn(&Value) -> Read<Vec<T>
 pub fn addresses(value: &Value) -> Read<Vec<SocketAddr>> {
     const HINT: &str = "write an IP address and a port, such as \"127.0.0.1:8080\" or \"[::1]:8080\", or a list of them";
     let address = |text: &str| text.parse().map_err(|_| Wrong::new(format!("{} is no IP address with a port", quoted(text)), HINT));
-    let found = list(address)(value).map_err(|wrong| Wrong::new(wrong.what, HINT))?;
+    let found = list(address)(value).map_err(|wrong| wrong.hinting(HINT))?;
     if found.is_empty() { Err(Wrong::new("names no address", HINT)) } else { Ok(found) }
 }
 
@@ -231,21 +250,21 @@ pub fn upstream_hosts(value: &Value) -> Read<UpstreamHosts> {
 /// A base URL. Messages do not repeat it: a password may stand in it.
 pub fn url(value: &Value) -> Read<BaseUrl> {
     const HINT: &str = "write it whole, such as \"https://sod.superoffice.com/Cust12345/api\"";
-    let text = value.as_str().ok_or_else(|| Wrong::kind(value, "a string", HINT))?;
+    let text = value.as_str().ok_or_else(|| Wrong::kind(value, "a string", HINT).taking(Shape::Url))?;
     text.parse().map_err(|error| Wrong::new(format!("{error}"), HINT))
 }
 
 /// The address of our own that others see.
 pub fn public_url(value: &Value) -> Read<BaseUrl> {
     const HINT: &str = "write it whole, such as \"https://crm.example.com\" or \"https://example.com/crm\"";
-    url(value).map_err(|wrong| Wrong::new(wrong.what, HINT))
+    url(value).map_err(|wrong| wrong.hinting(HINT))
 }
 
 /// Networks of proxies before us.
 pub fn networks(value: &Value) -> Read<Vec<Network>> {
     const HINT: &str = "write IP addresses or networks, such as [\"127.0.0.1\", \"10.0.0.0/8\"]";
     let network = |text: &str| text.parse().map_err(|_| Wrong::new(format!("{} is no IP address or network", quoted(text)), HINT));
-    list(network)(value).map_err(|wrong| Wrong::new(wrong.what, HINT))
+    list(network)(value).map_err(|wrong| wrong.hinting(HINT))
 }
 
 /// First segments of paths.
@@ -286,7 +305,7 @@ pub fn faults(value: &Value) -> Read<TicketFaults> {
 /// The login service's origin: https, or this machine.
 pub fn login_url(value: &Value) -> Read<BaseUrl> {
     const HINT: &str = "write the origin alone, such as \"https://sod.superoffice.com\"";
-    let url = url(value).map_err(|wrong| Wrong::new(wrong.what, HINT))?;
+    let url = url(value).map_err(|wrong| wrong.hinting(HINT))?;
     if !url.path().is_empty() {
         return Err(Wrong::new("has a path; the paths below the login service's origin are known", HINT));
     }
@@ -301,7 +320,7 @@ pub fn path(value: &Value) -> Read<PathBuf> {
     match value.as_str().map(str::trim) {
         Some("") => Err(Wrong::new("names no file", "write the file's path; relative to the configuration file")),
         Some(path) => Ok(path.into()),
-        None => Err(Wrong::kind(value, "a path", "write it as a string; relative to the configuration file")),
+        None => Err(Wrong::kind(value, "a path", "write it as a string; relative to the configuration file").taking(Shape::Path)),
     }
 }
 
@@ -311,7 +330,7 @@ pub fn serial(value: &Value) -> Read<String> {
     let serial = match value {
         Value::String(_, text) => text.trim().to_owned(),
         Value::Num(_, number) => number.to_i128().filter(|number| *number >= 0).map(|number| number.to_string()).unwrap_or_default(),
-        _ => return Err(Wrong::kind(value, "a string", HINT)),
+        _ => return Err(Wrong::kind(value, "a string", HINT).taking(Shape::Text.or(Shape::Whole(0, u64::MAX)))),
     };
     match serial.is_empty() || serial.chars().any(char::is_control) {
         true => Err(Wrong::new("is no serial", HINT)),
@@ -331,10 +350,10 @@ pub fn verification_keys(value: &Value) -> Read<Option<PathBuf>> {
         Value::String(_, text) if text.trim().eq_ignore_ascii_case("jwks") => Ok(None),
         Value::String(_, text) => Err(Wrong::new(format!("{} is not known", quoted(text)), HINT)),
         Value::Dict(_, keys) => match keys.get("file") {
-            Some(file) if keys.len() == 1 => path(file).map(Some).map_err(|wrong| Wrong::new(wrong.what, HINT)),
+            Some(file) if keys.len() == 1 => path(file).map(Some).map_err(|wrong| wrong.hinting(HINT)),
             _ => Err(Wrong::new("must have the key `file` and no other", HINT)),
         },
-        _ => Err(Wrong::kind(value, "\"jwks\" or a file", HINT)),
+        _ => Err(Wrong::kind(value, "\"jwks\" or a file", HINT).taking(Shape::words(["jwks"]).or(Shape::File))),
     }
 }
 
@@ -355,7 +374,7 @@ const LEVEL_HINT: &str = "write off, error, warn, info, debug or trace; or direc
 /// A level, or a list of directives as tracing's `EnvFilter` takes them.
 pub fn level(value: &Value) -> Read<String> {
     const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
-    let text = value.as_str().ok_or_else(|| Wrong::kind(value, "a string", LEVEL_HINT))?.trim();
+    let text = value.as_str().map(str::trim).ok_or_else(|| Wrong::kind(value, "a string", LEVEL_HINT).taking(Shape::Text))?;
     // EnvFilter takes any single word for the name of a module.
     let module = !text.contains(['=', ',', '[']) && !LEVELS.iter().any(|level| level.eq_ignore_ascii_case(text));
     if module || EnvFilter::builder().parse(text).is_err() {

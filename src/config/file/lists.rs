@@ -5,9 +5,9 @@ use std::time::Duration;
 use figment::value::Value;
 
 use super::doors::{self, DoorSettings, Places};
+use super::field::Field;
 use super::kinds;
 use super::reader::{Reader, Table};
-use super::settings::Field;
 use super::source::Sources;
 use crate::superoffice::origin::BaseUrl;
 

@@ -8,7 +8,7 @@ use http::{HeaderName, header};
 
 use super::kinds;
 use super::reader::Table;
-use super::settings::Field;
+use super::field::Field;
 use super::units::SIZE_FORM;
 use crate::config::secret::SecretRef;
 use crate::log::{Format, Query};

@@ -7,6 +7,7 @@ use figment::value::Value;
 use super::Field;
 use super::kinds::{self, Wrong};
 use super::reader::Table;
+use super::shape::Shape;
 use crate::config::secret::SecretRef;
 use crate::upstream::proxies::Exempt;
 use crate::upstream::proxy::Proxy;
@@ -60,12 +61,12 @@ pub const PROXY_FORM: &str = "write http://, https:// or socks5h:// with host an
 
 /// Messages do not repeat it: a password may stand in it.
 fn proxy(value: &Value) -> Result<Choice, Wrong> {
-    let wrong = |what: String| Wrong { what, hint: format!("{PROXY_FORM}; or \"env\", or \"off\"") };
+    let wrong = |what: String| Wrong::new(what, format!("{PROXY_FORM}; or \"env\", or \"off\""));
     match value.as_str().map(str::trim) {
         Some(word) if word.eq_ignore_ascii_case("env") => Ok(Choice::Environment),
         Some(word) if word.eq_ignore_ascii_case("off") => Ok(Choice::Off),
         Some(url) => url.parse().map(Choice::Is).map_err(|error| wrong(format!("{error}"))),
-        None => Err(wrong("must be a string".to_owned())),
+        None => Err(wrong("must be a string".to_owned()).taking(Shape::Url)),
     }
 }
 
@@ -73,7 +74,7 @@ fn no_proxy(value: &Value) -> Result<Vec<Exempt>, Wrong> {
     const HINT: &str =
         "write hosts, domains, addresses and networks, such as [\"intranet.example.com\", \"*.example.com\", \"10.0.0.0/8\"]";
     let exempt = |text: &str| {
-        let wrong = |error| Wrong { what: format!("{} is {error}", kinds::quoted(text)), hint: HINT.to_owned() };
+        let wrong = |error| Wrong::new(format!("{} is {error}", kinds::quoted(text)), HINT);
         text.parse().map_err(|error: crate::upstream::proxies::InvalidExempt| wrong(error))
     };
     kinds::list(exempt)(value)
@@ -82,7 +83,7 @@ fn no_proxy(value: &Value) -> Result<Vec<Exempt>, Wrong> {
 fn pins(value: &Value) -> Result<Vec<Pin>, Wrong> {
     const HINT: &str = "write [\"sha256/…\"], each 44 characters of Base64; proxy.toml.example says how openssl computes one";
     let pin = |text: &str| {
-        let wrong = |error| Wrong { what: format!("{} is {error}", kinds::quoted(text)), hint: HINT.to_owned() };
+        let wrong = |error| Wrong::new(format!("{} is {error}", kinds::quoted(text)), HINT);
         text.parse().map_err(|error: crate::upstream::tls::InvalidPin| wrong(error))
     };
     kinds::list(pin)(value)

@@ -38,13 +38,18 @@ mod tests {
 
     use super::super::read;
     use super::*;
+    use crate::config::texts::Text;
+
+    fn named(text: &str) -> Text {
+        Text { label: "proxy.toml".to_owned(), text: text.to_owned(), public: false }
+    }
 
     #[test]
     fn what_only_unix_has_is_refused_elsewhere_by_its_line_or_variable() {
         let text = "[listen]\naddress = \"127.0.0.1:1\"\nsocket_mode = \"0600\"\n[[listeners]]\naddress = \"127.0.0.1:2\"\n\
                     socket_owner = \"www\"\n[clients.a]\nkeys = []\nuids = [7]\n[clients.b]\ngids = [8]\n[confine]\nwrite = [\"w\"]\n";
         let env = BTreeMap::from([("SOPROXY_CONFINE__READ".to_owned(), "r".to_owned())]);
-        let (_, sources, _) = read(text, "proxy.toml".to_owned(), &env).unwrap();
+        let (_, sources, _) = read(&[named(text)], &env).unwrap();
         let found: Vec<(String, String)> = refused(&sources, false).into_iter().map(|problem| (problem.key, problem.source)).collect();
         let expected = [
             ("listen.socket_mode", "proxy.toml:3"),
@@ -60,7 +65,7 @@ mod tests {
 
     #[test]
     fn a_configuration_without_them_is_good_everywhere() {
-        let (_, sources, _) = read("", "proxy.toml".to_owned(), &BTreeMap::new()).unwrap();
+        let (_, sources, _) = read(&[named("")], &BTreeMap::new()).unwrap();
         assert!(refused(&sources, false).is_empty(), "defaults are no settings");
     }
 }

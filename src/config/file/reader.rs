@@ -3,10 +3,11 @@
 
 use std::collections::BTreeMap;
 
-use figment::value::{Dict, Value};
+use figment::value::{Dict, Empty, Tag, Value};
 
 use super::kinds::Wrong;
 use super::lists::is_list;
+use super::shape::Shape;
 use super::source::Sources;
 use super::{Field, env};
 use crate::config::Problem;
@@ -14,20 +15,50 @@ use crate::config::Problem;
 /// What stands for a tenant's or a client's name in a key's pattern.
 pub const NAME: &str = "NAME";
 
+/// One setting there is, as it was asked for.
+#[derive(Clone, Debug)]
+pub struct Setting {
+    /// The pattern of its table, with `tenants.NAME`.
+    pub table: String,
+    /// What it is called there.
+    pub name: &'static str,
+    /// Whether nothing works without it.
+    pub needed: bool,
+    /// What it takes, if its kind tells.
+    pub shape: Option<Shape>,
+}
+
+impl Setting {
+    /// The whole key, with `tenants.NAME`.
+    pub fn key(&self) -> String {
+        format!("{}.{}", self.table, self.name)
+    }
+}
+
 /// Problems and questions so far.
 pub struct Reader<'v> {
     sources: &'v Sources,
     problems: Vec<Problem>,
-    /// Patterns of the tables that were read, with `tenants.NAME`, and the keys that each was asked for, in that order.
-    asked: Vec<(String, Vec<&'static str>)>,
     /// Keys nobody asked for, and the pattern of the table they stand in.
     unknown: Vec<(String, String)>,
+    /// No value is read, but each question noted with what its answer could be.
+    described: Option<Vec<Setting>>,
 }
 
 impl<'v> Reader<'v> {
     /// A reader of the merged values.
     pub fn new(sources: &'v Sources) -> Reader<'v> {
-        Reader { sources, problems: Vec::new(), asked: Vec::new(), unknown: Vec::new() }
+        Reader { sources, problems: Vec::new(), unknown: Vec::new(), described: None }
+    }
+
+    /// A reader that reads nothing: it only finds out what there is to read.
+    pub fn describing(sources: &'v Sources) -> Reader<'v> {
+        Reader { described: Some(Vec::new()), ..Reader::new(sources) }
+    }
+
+    /// What there is to read, in the order of the questions.
+    pub fn described(self) -> Vec<Setting> {
+        self.described.unwrap_or_default()
     }
 
     /// A top-level section; absent is the same as empty.
@@ -64,11 +95,6 @@ impl<'v> Reader<'v> {
     pub fn sections(&mut self, sections: &[&str]) {
         let unknown = self.sources.values().into_iter().flat_map(Dict::keys).filter(|name| !sections.contains(&name.as_str()));
         self.unknown.extend(unknown.map(|name| (name.clone(), String::new())));
-    }
-
-    /// The patterns of all keys that were asked for, each once.
-    pub fn asked(&self) -> Vec<String> {
-        self.asked.iter().flat_map(|(table, names)| names.iter().map(move |name| format!("{table}.{name}"))).collect()
     }
 
     /// All problems; unknown keys are explained by what is `known`.
@@ -139,10 +165,15 @@ impl Table<'_, '_> {
     /// A setting that may be left out.
     pub fn read<T>(&mut self, name: &'static str, kind: impl FnOnce(&Value) -> Result<T, Wrong>) -> Field<T> {
         self.asked.push(name);
+        if let Some(described) = &mut self.reader.described {
+            let shape = kind(&Value::Empty(Tag::Default, Empty::Unit)).err().and_then(|wrong| wrong.shape);
+            described.push(Setting { table: self.pattern.clone(), name, needed: false, shape });
+            return Field::Absent;
+        }
         let Some(value) = self.values.and_then(|values| values.get(name)) else { return Field::Absent };
         match kind(value) {
             Ok(read) => Field::Is(read),
-            Err(Wrong { what, hint }) => {
+            Err(Wrong { what, hint, .. }) => {
                 self.reader.problem(&format!("{}.{name}", self.key), what, hint);
                 Field::Wrong
             }
@@ -155,6 +186,10 @@ impl Table<'_, '_> {
             Field::Is(value) => Some(value),
             Field::Wrong => None,
             Field::Absent => {
+                if let Some(last) = self.reader.described.as_mut().and_then(|described| described.last_mut()) {
+                    last.needed = true;
+                    return None;
+                }
                 let key = format!("{}.{name}", self.key);
                 let mut hint = format!("set `{name}` in {}", header(&self.key));
                 if !is_list(&self.key) {
@@ -170,10 +205,6 @@ impl Table<'_, '_> {
     pub fn finish(self) {
         let unknown = self.values.into_iter().flat_map(Dict::keys).filter(|name| !self.asked.contains(&name.as_str()));
         self.reader.unknown.extend(unknown.map(|name| (format!("{}.{name}", self.key), self.pattern.clone())));
-        // All tenants are asked the same.
-        if !self.reader.asked.iter().any(|(pattern, _)| *pattern == self.pattern) {
-            self.reader.asked.push((self.pattern, self.asked));
-        }
     }
 }
 

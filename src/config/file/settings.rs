@@ -6,14 +6,15 @@ use std::time::Duration;
 
 use figment::value::Value;
 
-use super::TENANTS;
 use super::clients::{ClientSettings, TermsSettings};
 use super::doors::{self, DoorSettings, Places, SocketSettings};
+use super::field::Field;
 use super::lists::{CacheSettings, ListenerSettings};
 use super::logging::{self, LogSettings, TelemetrySettings};
 use super::outbound::{OutboundSettings, outbound};
 use super::reader::{Reader, Table};
 use super::source::Sources;
+use super::tenants::{BoundsSettings, Credentials, LoginSettings, TenantSettings, bounds, credentials, login, tenants};
 use super::{clients, kinds, lists};
 use crate::config::secret::SecretRef;
 use crate::config::{Prefetch, ReadyWhen, Renewal, Upstream};
@@ -21,51 +22,10 @@ use crate::proxy::address::Network;
 use crate::proxy::links;
 use crate::proxy::soap::TicketFaults;
 use crate::server::Limits;
+use crate::superoffice::ExchangeKind;
 use crate::superoffice::origin::{BaseUrl, UpstreamHosts};
-use crate::superoffice::{Environment, ExchangeKind};
 use crate::ticket::Policy;
 use crate::upstream;
-
-/// One setting as it was found.
-#[derive(Clone, Debug)]
-pub enum Field<T> {
-    /// Not set.
-    Absent,
-    /// Set, and wrong; the problem is recorded.
-    Wrong,
-    /// Set.
-    Is(T),
-}
-
-impl<T> Field<T> {
-    /// This one when it is set (rightly or wrongly), else the shared one.
-    pub fn or(self, shared: &Field<T>) -> Field<T>
-    where
-        T: Clone,
-    {
-        if matches!(self, Field::Absent) { shared.clone() } else { self }
-    }
-
-    /// The value, or that there is none. The outer `None` had a problem.
-    pub fn optional(&self) -> Option<Option<T>>
-    where
-        T: Clone,
-    {
-        match self {
-            Field::Absent => Some(None),
-            Field::Wrong => None,
-            Field::Is(value) => Some(Some(value.clone())),
-        }
-    }
-
-    /// The value, if it is set and right.
-    pub fn found(self) -> Option<T> {
-        match self {
-            Field::Is(value) => Some(value),
-            Field::Absent | Field::Wrong => None,
-        }
-    }
-}
 
 /// The file and the environment, value by value. A `None` had a problem that is recorded.
 pub struct Settings {
@@ -105,28 +65,12 @@ pub struct Settings {
     pub log: LogSettings,
     /// `[telemetry]`
     pub telemetry: TelemetrySettings,
+    /// `[reload]`: `watch`
+    pub watch: Option<bool>,
     /// `[confine]`
     pub confine: ConfineSettings,
     /// `[tenants.*]`
     pub tenants: Vec<TenantSettings>,
-}
-
-/// Where the login service is and how its answers are verified.
-pub struct LoginSettings {
-    /// `environment`
-    pub environment: Field<Environment>,
-    /// `login_url`
-    pub login_url: Field<BaseUrl>,
-    /// `verification_keys`; `None` is "jwks".
-    pub verification_keys: Field<Option<PathBuf>>,
-}
-
-/// How much of SuperOffice a tenant may take. `None` inside is "off".
-pub struct BoundsSettings {
-    /// `rate`
-    pub rate: Field<Option<f64>>,
-    /// `max_concurrent`
-    pub max_concurrent: Field<Option<usize>>,
 }
 
 /// What only `[superoffice]` has.
@@ -143,16 +87,6 @@ pub struct SuperOfficeSettings {
     pub login_timeout: Option<Duration>,
     /// `soap_ticket_faults`
     pub soap_ticket_faults: Option<TicketFaults>,
-}
-
-/// An application's secrets.
-pub struct Credentials {
-    /// `client_secret`, one or several.
-    pub client_secrets: Field<Vec<SecretRef>>,
-    /// `private_key`, one or several.
-    pub private_keys: Field<Vec<SecretRef>>,
-    /// `private_key_passphrase`
-    pub private_key_passphrase: Field<SecretRef>,
 }
 
 /// What the two listeners have in common.
@@ -227,26 +161,6 @@ pub struct ConfineSettings {
     pub execute: Option<Vec<PathBuf>>,
 }
 
-/// `[tenants.NAME]`
-pub struct TenantSettings {
-    /// The table's name.
-    pub name: String,
-    /// `system_user_token`
-    pub system_user_token: Option<SecretRef>,
-    /// `context`
-    pub context: Field<String>,
-    /// `api_url`
-    pub api_url: Field<BaseUrl>,
-    /// `serial`
-    pub serial: Field<String>,
-    /// What it overrides of `[application]`.
-    pub credentials: Credentials,
-    /// What it overrides of `[superoffice]`.
-    pub login: LoginSettings,
-    /// What it overrides of `[upstream]`.
-    pub bounds: BoundsSettings,
-}
-
 /// Asks for every setting there is; [`super::known_keys`] relies on that.
 pub fn read_all<'v>(sources: &'v Sources, reader: &mut Reader<'v>) -> Settings {
     let mut table = reader.section("superoffice");
@@ -281,12 +195,11 @@ pub fn read_all<'v>(sources: &'v Sources, reader: &mut Reader<'v>) -> Settings {
         renewal: renewal(reader.section("renewal")),
         log: logging::log(reader.section("log")),
         telemetry: logging::telemetry(reader.section("telemetry")),
+        watch: reload(reader.section("reload")),
         confine: confine(reader.section("confine")),
     }
 }
 
-const ENVIRONMENTS: &[(&str, Environment)] =
-    &[("sod", Environment::Sod), ("qaonline", Environment::QaOnline), ("online", Environment::Online)];
 const EXCHANGES: &[(&str, ExchangeKind)] = &[("soap", ExchangeKind::Soap), ("rest", ExchangeKind::Rest)];
 const HTTP2: &[(&str, bool)] = &[("auto", true), ("never", false)];
 const LINKS: &[(&str, links::Mode)] = &[("known", links::Mode::Known), ("all", links::Mode::All), ("off", links::Mode::Off)];
@@ -307,14 +220,6 @@ fn any_duration(value: &Value) -> Result<Duration, kinds::Wrong> {
     kinds::duration(Duration::ZERO, None)(value)
 }
 
-fn login(table: &mut Table<'_, '_>) -> LoginSettings {
-    LoginSettings {
-        environment: table.read("environment", kinds::choice(ENVIRONMENTS)),
-        login_url: table.read("login_url", kinds::login_url),
-        verification_keys: table.read("verification_keys", kinds::verification_keys),
-    }
-}
-
 fn superoffice(table: &mut Table<'_, '_>) -> SuperOfficeSettings {
     SuperOfficeSettings {
         exchange: table.need("exchange", kinds::choice(EXCHANGES)),
@@ -324,40 +229,6 @@ fn superoffice(table: &mut Table<'_, '_>) -> SuperOfficeSettings {
         login_timeout: table.need("login_timeout", timeout),
         soap_ticket_faults: table.need("soap_ticket_faults", kinds::faults),
     }
-}
-
-fn credentials(table: &mut Table<'_, '_>) -> Credentials {
-    Credentials {
-        client_secrets: table.read("client_secret", kinds::secrets),
-        private_keys: table.read("private_key", kinds::secrets),
-        private_key_passphrase: table.read("private_key_passphrase", kinds::secret),
-    }
-}
-
-fn tenants<'v>(sources: &'v Sources, reader: &mut Reader<'v>) -> Vec<TenantSettings> {
-    let value = sources.values().and_then(|values| values.get(TENANTS));
-    let Some(tenants) = value.and_then(Value::as_dict) else {
-        if value.is_some() {
-            reader.problem("tenants", "must be a table of tenants", "begin each tenant with [tenants.Cust12345] on a line of its own");
-        }
-        return Vec::new();
-    };
-    tenants.iter().map(|(name, value)| tenant(name, reader.named(TENANTS, name, value))).collect()
-}
-
-fn tenant(name: &str, mut table: Table<'_, '_>) -> TenantSettings {
-    let settings = TenantSettings {
-        name: name.to_owned(),
-        system_user_token: table.need("system_user_token", kinds::secret),
-        context: table.read("context", kinds::text),
-        api_url: table.read("api_url", kinds::url),
-        serial: table.read("serial", kinds::serial),
-        credentials: credentials(&mut table),
-        login: login(&mut table),
-        bounds: bounds(&mut table),
-    };
-    table.finish();
-    settings
 }
 
 fn door<A>(table: &mut Table<'_, '_>, addresses: impl FnOnce(&Value) -> Result<A, kinds::Wrong>) -> Door<A> {
@@ -415,13 +286,6 @@ fn admin(mut table: Table<'_, '_>) -> AdminSettings {
     };
     table.finish();
     settings
-}
-
-fn bounds(table: &mut Table<'_, '_>) -> BoundsSettings {
-    BoundsSettings {
-        rate: table.read("rate", kinds::unless("off", kinds::rate)),
-        max_concurrent: table.read("max_concurrent", kinds::unless("off", kinds::count)),
-    }
 }
 
 fn upstream(table: &mut Table<'_, '_>) -> Option<Upstream> {
@@ -494,6 +358,12 @@ fn prefetch(value: &Value) -> Result<Prefetch, kinds::Wrong> {
         Value::Bool(_, false) => Ok(Prefetch::Never),
         _ => kinds::choice(PREFETCHES)(value),
     }
+}
+
+fn reload(mut table: Table<'_, '_>) -> Option<bool> {
+    let watch = table.need("watch", kinds::flag);
+    table.finish();
+    watch
 }
 
 fn confine(mut table: Table<'_, '_>) -> ConfineSettings {

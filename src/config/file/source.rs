@@ -1,4 +1,4 @@
-//! Where a value came from: the file and its line, or the environment variable.
+//! Where a value came from: a file and its line, or the environment variable.
 
 use std::collections::HashMap;
 
@@ -8,24 +8,55 @@ use figment::{Figment, Provider, Source};
 use super::TENANTS;
 use crate::config::Problem;
 
-/// Names the source of a dotted key.
-pub struct Sources {
+/// One of the texts that a configuration is made of.
+pub struct Origin {
     label: String,
     lines: HashMap<String, usize>,
+    public: bool,
+}
+
+impl Origin {
+    /// `label` is how messages name it; `public`: others can read it.
+    pub fn new(label: String, text: &str, public: bool) -> Origin {
+        Origin { label, lines: lines(text), public }
+    }
+
+    /// The line where `key` is set, or its table begins; else the text as a whole.
+    pub fn place(&self, key: &str) -> String {
+        self.line(key).map_or_else(|| self.label.clone(), |line| format!("{}:{line}", self.label))
+    }
+
+    fn line(&self, key: &str) -> Option<usize> {
+        let mut part = key;
+        loop {
+            if let Some(line) = self.lines.get(part) {
+                return Some(*line);
+            }
+            part = part.rsplit_once(['.', '['])?.0;
+        }
+    }
+}
+
+/// Names the source of a dotted key.
+pub struct Sources {
+    /// That of `proxy.toml` first.
+    origins: Vec<Origin>,
+    /// Whose a tenant is that is not in the first.
+    whose: HashMap<String, usize>,
     figment: Figment,
     values: Value,
 }
 
 impl Sources {
-    /// `label` is how messages name the file. `tenants` are the file's, without what variables replace.
-    pub fn new(label: String, text: &str, figment: Figment, tenants: Dict) -> Sources {
+    /// `tenants` are those of the texts, without what variables replace.
+    pub fn new(origins: Vec<Origin>, whose: HashMap<String, usize>, figment: Figment, tenants: Dict) -> Sources {
         // Providers fail in `figment.data()` only; the file's is read before it becomes one.
         let mut values = figment.data().ok().and_then(|mut map| map.remove(&figment::Profile::Default)).unwrap_or_default();
         if !tenants.is_empty() {
             let by_variables = values.remove(TENANTS).and_then(Value::into_dict).unwrap_or_default();
             values.insert(TENANTS.to_owned(), Value::Dict(Tag::Default, join(tenants, by_variables)));
         }
-        Sources { label, lines: lines(text), figment, values: Value::Dict(Tag::Default, values) }
+        Sources { origins, whose, figment, values: Value::Dict(Tag::Default, values) }
     }
 
     /// The merged values.
@@ -33,25 +64,44 @@ impl Sources {
         self.values.as_dict()
     }
 
-    /// The file's line where `key` is set, else the environment variable that sets it; for a key that is not set, where
-    /// its table is.
+    /// The line where `key` is set, else the environment variable that sets it; for a key that is not set, where its table is.
     pub fn of(&self, key: &str) -> String {
         if let Some(variable) = self.variable(key) {
             return variable;
         }
-        let mut part = key;
-        loop {
-            if let Some(line) = self.lines.get(part) {
-                return format!("{}:{line}", self.label);
-            }
-            match part.rsplit_once(['.', '[']) {
-                Some((parent, _)) => part = parent,
-                None => break,
-            }
+        let Some(origin) = self.origin(key) else { return String::new() };
+        if let Some(line) = origin.line(key) {
+            return format!("{}:{line}", origin.label);
         }
         // A tenant that only variables know.
         let tenant = key.rsplit_once('.').map(|(tenant, _)| tenant).filter(|tenant| tenant.contains('.'));
-        tenant.and_then(|tenant| self.variable(tenant)).unwrap_or_else(|| self.label.clone())
+        tenant.and_then(|tenant| self.variable(tenant)).unwrap_or_else(|| origin.label.clone())
+    }
+
+    /// Where a value comes from, as it is told to people.
+    pub fn told(&self, key: &str) -> String {
+        if self.variable(key).is_some() || self.in_file(key) { self.of(key) } else { "default".to_owned() }
+    }
+
+    fn index(&self, key: &str) -> usize {
+        let tenant = key.strip_prefix(TENANTS).and_then(|rest| rest.strip_prefix('.')?.split('.').next());
+        tenant.and_then(|name| self.whose.get(name)).copied().unwrap_or(0)
+    }
+
+    fn origin(&self, key: &str) -> Option<&Origin> {
+        self.origins.get(self.index(key))
+    }
+
+    /// The text that sets `key`, if one does and others can read it.
+    pub fn exposed(&self, key: &str) -> Option<usize> {
+        let index = self.index(key);
+        (self.in_file(key) && self.origins.get(index)?.public).then_some(index)
+    }
+
+    /// A problem of one of the texts as a whole.
+    pub fn problem_of(&self, index: usize, what: impl Into<String>, hint: impl Into<String>) -> Problem {
+        let source = self.origins.get(index).map(|origin| origin.label.clone()).unwrap_or_default();
+        Problem { key: String::new(), source, what: what.into(), hint: hint.into() }
     }
 
     /// The value of `key`; `listeners[1].address` is in the second of the list, `listeners.address` in the first.
@@ -78,15 +128,15 @@ impl Sources {
         }
     }
 
-    /// Whether `key` is set in the file.
+    /// Whether `key` is set in one of the texts.
     pub fn in_file(&self, key: &str) -> bool {
         let Some(tag) = self.find(key).map(Value::tag) else { return false };
-        // The file's tenants did not go through figment, which tags what it gets.
+        // The texts' tenants did not go through figment, which tags what it gets.
         tag == Tag::Default || matches!(self.figment.get_metadata(tag).and_then(|metadata| metadata.source.as_ref()), Some(Source::File(_)))
     }
 }
 
-/// The file's tenants with the settings of the variables' tenants, which are in the file no more.
+/// The texts' tenants with the settings of the variables' tenants, which are in the texts no more.
 fn join(mut file: Dict, variables: Dict) -> Dict {
     for (name, value) in variables {
         match (file.get_mut(&name), value) {

@@ -41,7 +41,7 @@ fn a_command_may_stand_wherever_a_secret_may_and_runs_once() {
         assert_eq!((tenant.client_secrets[0].expose_secret(), tenant.system_user_token.expose()), ("secret", "App-token"));
     }
     assert_eq!(std::fs::read_to_string(log.path()).unwrap(), "run\nrun\n", "one for the secret, one for the token");
-    assert!(config.listen.tls.is_some() && config.watched.is_empty(), "{:?}", config.watched);
+    assert!(config.listen.tls.is_some() && config.watched.secrets.is_empty(), "{:?}", config.watched);
 }
 
 #[test]
@@ -123,8 +123,8 @@ fn the_files_of_secrets_are_watched_and_those_of_listeners_are_not() {
         ("upstream", "client_key", &client),
     ])
     .unwrap_or_else(|problems| panic!("{problems:#?}"));
-    let mut names: Vec<_> = config.watched.iter().map(|(path, _)| path.file_name().unwrap().to_str().unwrap()).collect();
+    let mut names: Vec<_> = config.watched.secrets.iter().map(|(path, _)| path.file_name().unwrap().to_str().unwrap()).collect();
     names.sort_unstable();
     assert_eq!(names, ["client.key", "client.pem", "key.xml"]);
-    assert!(config.watched.iter().any(|(path, _)| *path == dir.path().join("key.xml")));
+    assert!(config.watched.secrets.iter().any(|(path, _)| *path == dir.path().join("key.xml")));
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{KEY_2048, env};
+use crate::config::texts::Text;
 use crate::config::{Config, file, known_keys};
 
 const EXAMPLE: &str = include_str!("../../../proxy.toml.example");
@@ -43,7 +44,7 @@ fn it_names_exactly_the_four_values_when_they_are_missing() {
 #[test]
 fn it_shows_every_key_and_no_other() {
     let (_, sources, problems) =
-        file::read(&uncommented(), "proxy.toml.example".into(), &BTreeMap::new()).map_err(|problem| problem.to_string()).unwrap();
+        file::read(&[Text { label: "proxy.toml.example".into(), text: uncommented(), public: false }], &BTreeMap::new()).unwrap();
     assert_eq!(problems, []);
     for (key, _) in known_keys() {
         assert!(

@@ -4,6 +4,7 @@ use figment::value::Value;
 use http::Uri;
 
 use super::{Read, Wrong, list, quoted};
+use crate::config::file::shape::Shape;
 use crate::proxy::clients::{BadKeyHash, KeyHash};
 use crate::proxy::policy::{Rule, RuleError};
 
@@ -54,7 +55,7 @@ pub fn rules(value: &Value) -> Read<Vec<Rule>> {
         Value::String(_, text) if text.trim().is_empty() => Ok(Vec::new()),
         Value::String(_, text) => text.split(';').map(|text| rule(text.trim())).collect(),
         Value::Array(..) => list(rule)(value),
-        _ => Err(Wrong::kind(value, "a list of rules", HINT)),
+        _ => Err(Wrong::kind(value, "a list of rules", HINT).taking(Shape::Texts)),
     }
 }
 
@@ -66,7 +67,8 @@ pub fn ids(value: &Value) -> Read<Vec<u32>> {
         Value::Num(_, number) => number.to_i128().or_else(|| number.to_u128()?.try_into().ok()).and_then(|number| number.try_into().ok()),
         _ => None,
     };
-    let read = |value: &Value| number(value).ok_or_else(|| Wrong::new("holds something else than a user's or group's number", HINT));
+    let wrong = || Wrong::new("holds something else than a user's or group's number", HINT).taking(Shape::Numbers(u32::MAX));
+    let read = |value: &Value| number(value).ok_or_else(wrong);
     match value {
         Value::Array(_, values) => values.iter().map(read).collect(),
         Value::String(_, text) => text.split(',').map(|text| read(&Value::from(text))).collect(),

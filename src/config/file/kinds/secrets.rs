@@ -7,6 +7,7 @@ use secrecy::SecretString;
 
 use super::{Read, Wrong, duration};
 use crate::config::file::reader::nearest;
+use crate::config::file::shape::Shape;
 use crate::config::secret::{SecretRef, TIMEOUT};
 
 const HINT: &str =
@@ -21,7 +22,7 @@ pub fn secret(value: &Value) -> Read<SecretRef> {
     let keys = match value {
         Value::String(_, text) => return Ok(SecretRef::Literal(SecretString::from(text.as_str()))),
         Value::Dict(_, keys) => keys,
-        _ => return Err(Wrong::kind(value, "a string or a reference", HINT)),
+        _ => return Err(Wrong::kind(value, "a string or a reference", HINT).taking(Shape::Secret)),
     };
     if let Some(limit) = keys.get("timeout") {
         return match keys.get("command") {
@@ -59,7 +60,11 @@ const MOST_SECRETS: usize = 4;
 /// A secret, or several while one replaces another, in the order in which they are tried.
 pub fn secrets(value: &Value) -> Read<Vec<SecretRef>> {
     const SEVERAL: &str = "write a secret or a list of them, such as [{ file = \"new\" }, { file = \"old\" }]";
-    let Value::Array(_, several) = value else { return secret(value).map(|one| vec![one]) };
+    let Value::Array(_, several) = value else {
+        return secret(value)
+            .map(|one| vec![one])
+            .map_err(|wrong| Wrong { shape: wrong.shape.map(|_| Shape::Secrets(MOST_SECRETS)), ..wrong });
+    };
     match several.len() {
         0 => Err(Wrong::new("is an empty list", SEVERAL)),
         1..=MOST_SECRETS => several.iter().map(secret).collect(),
