@@ -14,6 +14,7 @@ mod clients;
 mod clock;
 mod confine;
 mod cut;
+mod deploy;
 mod doors;
 mod early;
 mod errors;
