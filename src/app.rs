@@ -19,7 +19,7 @@ use zeroize::Zeroizing;
 use self::backplane::same_tenant;
 pub use self::backplane::{Backplane, Wiring};
 use self::warm::{Recalled, Warm};
-use crate::admin::Admin;
+use crate::admin::{Admin, Readiness};
 use crate::body::Body;
 use crate::clock::Clock;
 use crate::config::{self, Config, Prefetch};
@@ -38,7 +38,7 @@ use crate::reload::{Reloads, Report};
 use crate::server::gate::Violation;
 use crate::server::guard::HostGuard;
 use crate::server::tls::{self, Tls};
-use crate::server::{self, Crew, Ends, Handler, Inbound, Listener, Stop, unix};
+use crate::server::{self, Crew, Ends, Handed, Handler, Inbound, Listener, Stop, unix};
 use crate::ticket::cache::{Shared, Tickets};
 use crate::upstream::tls::TlsError;
 
@@ -131,15 +131,21 @@ struct Wired {
 impl App {
     /// Binds the listeners and wires everything; the login service is not needed for that. Access records go to `access_log`.
     pub async fn build(config: Config, clock: Clock, access_log: Option<Arc<AccessLog>>) -> Result<App, StartError> {
-        let (listeners, doors) = bind(&config).await?;
+        App::build_on(Handed::default(), config, clock, access_log).await
+    }
+
+    /// The same, with listeners that were bound before.
+    pub async fn build_on(mut handed: Handed, config: Config, clock: Clock, access_log: Option<Arc<AccessLog>>) -> Result<App, StartError> {
+        let (listeners, doors) = bind(&config, &mut handed).await?;
         let (admin_listeners, admin_guard) = match &config.admin {
-            Some(admin) => (server::bind(&admin.addresses).await?, HostGuard::new(&admin.hosts)),
+            Some(admin) => (server::bind_or_take(&admin.addresses, &mut handed).await?, HostGuard::new(&admin.hosts)),
             None => (Vec::new(), HostGuard::default()),
         };
         let push_listeners = match &config.state.push_addresses {
-            Some(addresses) => server::bind(addresses).await?,
+            Some(addresses) => server::bind_or_take(addresses, &mut handed).await?,
             None => Vec::new(),
         };
+        handed.all_taken()?;
         for warning in &config.warnings {
             tracing::warn!("{warning}");
         }
@@ -215,6 +221,17 @@ impl App {
         self.reloads.clone()
     }
 
+    /// How its tenants stand, whenever that is asked.
+    pub fn readiness(&self) -> impl Fn() -> Readiness + Send + 'static {
+        let admin = self.admin.clone();
+        move || admin.readiness()
+    }
+
+    /// The threads that serve.
+    pub fn crew(&self) -> Crew {
+        self.crew.clone()
+    }
+
     /// How it is stopped.
     pub fn stop(&self) -> Stop {
         self.stop.clone()
@@ -228,15 +245,7 @@ impl App {
         let admin = tokio::spawn(server::serve(self.admin_listeners, limits.clone(), None, self.admin, admin_stop.clone()));
         let few = server::Limits { max_connections: limits.max_connections.min(PUSH_CONNECTIONS), idle: PUSH_IDLE, ..limits.clone() };
         let push = tokio::spawn(server::serve(self.push_listeners, few, None, self.push, self.stop.clone()));
-        let deadline = tokio::spawn({
-            let (stop, grace) = (self.stop.clone(), self.config.grace);
-            async move {
-                stop.drain.cancelled().await;
-                tokio::time::sleep(grace).await;
-                tracing::warn!(?grace, "still in flight after the grace period: dropped");
-                stop.abort.cancel();
-            }
-        });
+        let deadline = tokio::spawn(self.stop.clone().follow(self.config.shutdown_delay, self.config.grace));
         server::serve(self.listeners, limits, Some(self.crew), handler, self.stop).await;
         if let Err(error) = push.await {
             tracing::error!(%error, "the listener for notifications failed");
@@ -329,6 +338,7 @@ fn same_listeners(a: &config::Listen, b: &config::Listen) -> bool {
         && a.tls == b.tls
         && a.limits == b.limits
         && a.max_requests == b.max_requests
+        && a.shutdown_delay == b.shutdown_delay
         && a.grace == b.grace
         && a.workers == b.workers
 }
@@ -445,13 +455,13 @@ impl Wired {
 }
 
 /// Binds `[listen]` and behind it `[[listeners]]`: each listener with its door.
-async fn bind(config: &Config) -> io::Result<(Vec<Listener>, Arc<[Door]>)> {
+async fn bind(config: &Config, handed: &mut Handed) -> io::Result<(Vec<Listener>, Arc<[Door]>)> {
     let listen = &config.listen;
-    let mut listeners = bind_all(&listen.addresses, &listen.sockets, listen.tls.as_ref()).await?;
+    let mut listeners = bind_all(&listen.addresses, &listen.sockets, listen.tls.as_ref(), handed).await?;
     let at = |door: &Door, listener: &Listener| Door { address: listener.local_addr(), tls: listener.tls().is_some(), ..door.clone() };
     let mut doors: Vec<Door> = listeners.iter().map(|listener| at(&Door::default(), listener)).collect();
     for bound in &config.listeners {
-        let more = bind_all(&bound.addresses, &bound.sockets, bound.tls.as_ref()).await?;
+        let more = bind_all(&bound.addresses, &bound.sockets, bound.tls.as_ref(), handed).await?;
         let tenant = bound.tenant.as_deref().map(Into::into);
         let door = Door { tenant, public_url: bound.public_url.clone(), ..Door::default() };
         doors.extend(more.iter().map(|listener| at(&door, listener)));
@@ -461,12 +471,17 @@ async fn bind(config: &Config) -> io::Result<(Vec<Listener>, Arc<[Door]>)> {
 }
 
 /// Listeners that have their TLS in common.
-async fn bind_all(addresses: &[SocketAddr], sockets: &[unix::Place], files: Option<&tls::Files>) -> io::Result<Vec<Listener>> {
+async fn bind_all(
+    addresses: &[SocketAddr],
+    sockets: &[unix::Place],
+    files: Option<&tls::Files>,
+    handed: &mut Handed,
+) -> io::Result<Vec<Listener>> {
     // The files were good when the configuration was read; they may have changed since.
     let tls = files.map(|files| Tls::new(files.clone())).transpose().map_err(io::Error::other)?;
-    let mut listeners = server::bind(addresses).await?;
+    let mut listeners = server::bind_or_take(addresses, handed).await?;
     for place in sockets {
-        listeners.push(server::bind_unix(place)?);
+        listeners.push(server::bind_or_take_unix(place, handed)?);
     }
     Ok(listeners.into_iter().map(|listener| listener.speaking(tls.clone())).collect())
 }

@@ -7,6 +7,8 @@ mod man;
 mod policy;
 mod run;
 mod sandbox;
+#[cfg(target_os = "linux")]
+mod service;
 mod ticket;
 
 use std::path::PathBuf;
@@ -17,6 +19,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 use crate::app::{App, StartError};
 use crate::clock::Clock;
 use crate::config::{Config, Problems, Tenant};
+use crate::server::Handed;
 use crate::superoffice::login::LoginError;
 use crate::{confine, log, reload, shutdown};
 
@@ -47,7 +50,8 @@ pub struct Cli {
 enum Command {
     /// Serve
     ///
-    /// SIGTERM drains: accept no more, finish what is in flight, exit 0. SIGHUP reads the configuration anew, and so does a secret's
+    /// SIGTERM stops in order: not ready any more, and still serving for `shutdown_delay`; then no new connections, and `grace` for what
+    /// is in flight; then exit code 0. A second one stops at once. SIGHUP reads the configuration anew, and so does a secret's
     /// file that has changed. The process confines itself to what the configuration names when it starts.
     Run(run::Args),
     /// Serve an embedded SuperOffice Online and the proxy in front of it, without any configuration
@@ -85,12 +89,23 @@ enum Command {
     },
 }
 
+/// What the program ends with. clap ends with the same for arguments that it cannot read; 78 is `EX_CONFIG` of sysexits(3).
+pub const EXIT_CODES: [(u8, &str); 4] = [
+    (0, "all is well; of `run`: it was stopped"),
+    (1, "something failed: an exchange, an address that is taken, a proxy that is not ready"),
+    (2, "the arguments cannot be used, or name a tenant that there is not"),
+    (78, "the configuration cannot be used: to start again does not help before it is corrected"),
+];
+
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
 pub enum CliError {
-    /// The configuration: exit code 2.
+    /// The configuration: exit code 78.
     #[error("the configuration cannot be used\n\n{0}")]
     Config(#[from] Problems),
+    /// A value that is only found to be wrong when it is used: exit code 78.
+    #[error("{0}")]
+    Setting(String),
     /// A tenant that the configuration does not have: exit code 2.
     #[error("no tenant {name:?} in {file}; there are: {known}")]
     UnknownTenant {
@@ -122,10 +137,11 @@ pub enum CliError {
 }
 
 impl CliError {
-    /// 2 for what the user has to correct in the configuration or in the arguments, else 1.
+    /// One of [`EXIT_CODES`].
     pub fn exit_code(&self) -> u8 {
         match self {
-            CliError::Config(_) | CliError::UnknownTenant { .. } | CliError::Usage(_) => 2,
+            CliError::UnknownTenant { .. } | CliError::Usage(_) => 2,
+            CliError::Config(_) | CliError::Setting(_) | CliError::Start(StartError::Tenant { .. }) => 78,
             _ => 1,
         }
     }
@@ -166,13 +182,14 @@ fn on_runtime(command: impl Future<Output = Result<ExitCode, CliError>>) -> Resu
 
 /// The log of a server.
 fn prepare_log(config: &Config) -> Result<(), CliError> {
-    log::init(&config.log.level, config.log.json).map_err(|error| CliError::Other(format!("log.level: {error}")))?;
+    log::init(&config.log.level, config.log.json).map_err(|error| CliError::Setting(format!("log.level: {error}")))?;
     log::panics_by_place();
     Ok(())
 }
 
 /// Serves until a signal says stop. `started` is told the bound proxy.
 async fn serve(
+    handed: Handed,
     mut config: Config,
     file: Option<PathBuf>,
     started: impl FnOnce(&App) -> Result<(), CliError>,
@@ -181,7 +198,7 @@ async fn serve(
     let json = config.log.json;
     let access_log = log::wants_access().then(|| log::AccessLog::start(config.listen.threads(), json, std::io::stderr())).transpose()?;
     let watched = std::mem::take(&mut config.watched);
-    let app = App::build(config, Clock::system(), access_log.clone()).await?;
+    let app = App::build_on(handed, config, Clock::system(), access_log.clone()).await?;
     shutdown::on_signals(app.stop())?;
     if let Some(file) = file {
         let live = app.live();

@@ -104,6 +104,8 @@ pub struct Listen {
     pub max_body: Option<u64>,
     /// `max_requests`: requests in flight at once; more are answered `overloaded`.
     pub max_requests: usize,
+    /// `shutdown_delay`: how long requests are served as ever after a stop was asked for.
+    pub shutdown_delay: Duration,
     /// `grace`: how long a drain may take.
     pub grace: Duration,
     /// `workers`: threads that serve requests; `None` is "auto", one per core.

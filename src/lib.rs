@@ -31,7 +31,7 @@
 //! 1  superoffice::signing superoffice::application superoffice::keys superoffice::jwt
 //! 1  proxy::error proxy::headers proxy::body proxy::route proxy::target proxy::policy proxy::clients proxy::cors proxy::links
 //! 1  proxy::address proxy::soap upstream
-//! 0  alarm shard body clock look signals shutdown peer superoffice superoffice::origin superoffice::serial ticket log metrics
+//! 0  alarm shard body clock look signals shutdown systemd peer superoffice superoffice::origin superoffice::serial ticket log metrics
 //! ```
 //!
 //! `config` stands above the plan's level 0 because it parses what it reads: keys, certificates, origins and the renewal
@@ -78,8 +78,9 @@
 //! *ticket* is the credential of `Authorization: SOTicket`. The *client secret* is the value of `SO-AppToken`, also called
 //! application token. To *renew* is to replace a ticket in the background; to *invalidate* is to mark a *generation* of it as
 //! rejected. *Strip*, *inject* and *scrub* are what happens to headers on the way in and out. A *snapshot* is an immutable
-//! value, swapped as a whole by a *reload*. To *drain* is to finish what is in flight, within the *grace* period. *Live* means
-//! that the process answers, *ready* that it can serve.
+//! value, swapped as a whole by a *reload*. A process that is *leaving* is not ready any more and serves as ever; to *drain* is to accept
+//! no more and finish what is in flight, within the *grace* period. A socket is *handed* to the process when a service manager has
+//! bound it, and is *held* by both. *Live* means that the process answers, *ready* that it can serve.
 //!
 //! A tenant's *state* is what SuperOffice tells of it, its *standing* what the proxy makes of that: the *base* where requests go,
 //! an *outage* while it does not run. A tenant whose base is configured is *pinned*. A *hint* (a push, a 421) has the state fetched
@@ -119,5 +120,7 @@ pub mod shutdown;
 pub mod signals;
 pub mod store;
 pub mod superoffice;
+#[cfg(target_os = "linux")]
+pub mod systemd;
 pub mod ticket;
 pub mod upstream;

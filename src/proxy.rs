@@ -272,6 +272,10 @@ impl Proxy {
         // What goes through a tunnel may be anything but reading.
         let may_upgrade = parts.version == Version::HTTP_11 && body.is_end_stream() && !client.rules.is_read_only();
         let upgrade = if may_upgrade { headers::upgrade(&parts.headers) } else { None };
+        // Who came before the drain is answered; but a tunnel would only be cut.
+        if upgrade.is_some() && self.common.drain.is_cancelled() {
+            return Err(ProxyError::ShuttingDown);
+        }
         let forwarded = self.settings.forwarded.then(|| forwarded(&parts, ends));
         headers::strip(&mut parts.headers);
         if parts.version < Version::HTTP_11 {
@@ -368,9 +372,6 @@ impl Proxy {
         // To whoever may not use a tenant, its name means nothing.
         let is_tenant = |name: &str| self.routes.knows(name) && (self.settings.clients.only_reports() || client.rules.may_address(name));
         let host = self.settings.guard.check(parts, ends.local.map(|local| local.ip()), page, is_tenant).map_err(refused)?;
-        if self.common.drain.is_cancelled() {
-            return Err(ProxyError::ShuttingDown);
-        }
         Ok(host)
     }
 

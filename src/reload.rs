@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use tokio::runtime::Handle;
 
-pub use self::handle::{History, Reloads, Report, Request};
+pub use self::handle::{History, Reloads, Report, Request, Turn};
 use self::watch::Watch;
 use crate::config::Config;
 use crate::look::Look;
@@ -65,7 +65,9 @@ pub fn follow<E: Display>(
                 None => reloader.look(),
             });
             if catch_unwind(turn).is_err() {
-                tracing::error!("the configuration stays as it was: reading it anew failed by a mistake of ours");
+                let why = "reading it anew failed by a mistake of ours";
+                tracing::error!("the configuration stays as it was: {why}");
+                reloader.reloads.note(&Err(why.to_owned()));
             }
         }
     })?;
@@ -126,6 +128,7 @@ impl<E: Display, F: Fn(Config) -> Result<Report, E>> Reloader<F> {
     }
 
     fn load(&mut self) -> Result<Report, String> {
+        self.reloads.begins();
         // Before anything is read: what changes meanwhile is seen as a change.
         let looks = self.watch.looks();
         let applied = Config::load(&self.file).map_err(|problems| format!("\n{problems}")).and_then(|mut config| {

@@ -7,6 +7,7 @@ mod connection;
 mod crew;
 pub mod gate;
 pub mod guard;
+mod handed;
 mod handshake;
 mod inbound;
 mod listener;
@@ -34,9 +35,10 @@ use tokio_util::task::TaskTracker;
 use self::connection::Protocols;
 pub use self::crew::Crew;
 use self::gate::Violation;
+pub use self::handed::Handed;
 pub use self::inbound::Inbound;
 use self::listener::Accepted;
-pub use self::listener::{Listener, bind, bind_unix, tls_of};
+pub use self::listener::{Listener, bind, bind_or_take, bind_or_take_unix, bind_unix, tls_of};
 use self::patience::Patience;
 pub use self::tunnel::Tunnel;
 use self::vitals::{Order, PARK, Registry, Vitals};
@@ -131,6 +133,10 @@ pub async fn serve(listeners: Vec<Listener>, limits: Limits, crew: Option<Crew>,
         accepting.spawn(accept(listener, index, shared.clone(), handler.clone(), stop.clone()));
     }
     accepting.close();
+    tokio::select! {
+        () = accepting.wait() => {}
+        () = stop.leaving.cancelled() => shared.registry.tell(Order::Leave),
+    }
     accepting.wait().await;
     shared.registry.tell(Order::Drain);
     shared.connections.close();
@@ -166,6 +172,12 @@ async fn accept(listener: Listener, index: usize, shared: Arc<Shared>, handler: 
                     stop.drain.run_until_cancelled(tokio::time::sleep(wait)).await;
                 }
             }
+        }
+    }
+    if !listener.is_held() {
+        // With the socket goes its queue: who stands in it would be reset.
+        while let Some(Ok(accepted)) = listener.accept_queued().await {
+            admit(accepted, index, &shared, handler.clone());
         }
     }
 }

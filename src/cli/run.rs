@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use super::{CliError, on_runtime, prepare_log, serve};
 use crate::config::Config;
 use crate::confine::{self, Mounts, Needs, Plan, State};
+use crate::server::Handed;
 use crate::store::Store;
 
 /// Arguments of `run`.
@@ -21,19 +22,28 @@ pub struct Args {
 
 /// Reads the configuration with all rights, gives up those that are not needed from then on, and only then makes the first thread.
 pub fn run(file: PathBuf, args: Args) -> Result<ExitCode, CliError> {
+    let handed = Handed::take()?;
     let config = Config::load(&file)?;
     prepare_log(&config)?;
     if let Some(store) = &config.store {
         // What is not there cannot be left open to us. Why it cannot be made is said by whoever opens it.
         let _ = Store::make_directory(store);
     }
+    #[cfg(target_os = "linux")]
+    let service = super::service::Service::of_this_process(config.listen.shutdown_delay + config.listen.grace);
     if args.no_confine {
         tracing::info!("not confined: --no-confine");
     } else {
         let state = confine::apply(&plan(&config));
         if state.failed() { tracing::warn!("confined: {state}") } else { tracing::info!("confined: {state}") }
     }
-    on_runtime(serve(config, Some(file), |_| Ok(())))
+    on_runtime(serve(handed, config, Some(file), |_app| {
+        #[cfg(target_os = "linux")]
+        if let Some(service) = service {
+            service.attend(_app);
+        }
+        Ok(())
+    }))
 }
 
 /// What `check` tells: whether a core can be dumped, what holds for `run` on this machine, and what it may reach. It is tried, not

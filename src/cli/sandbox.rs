@@ -12,6 +12,7 @@ use super::{CliError, prepare_log, say, serve};
 use crate::app::App;
 use crate::config::Config;
 use crate::sandbox::{self, Faults, Options, Sandbox, demo};
+use crate::server::Handed;
 use crate::{log, reload, shutdown};
 
 /// Arguments of `sandbox`.
@@ -75,7 +76,7 @@ pub async fn run(args: Args) -> Result<ExitCode, CliError> {
     }
     let mut faults = Faults::default();
     for fault in &args.fault {
-        faults.set(fault).map_err(|error| CliError::Other(error.to_string()))?;
+        faults.set(fault).map_err(|error| CliError::Usage(error.to_string()))?;
     }
     if let Some(latency) = args.latency {
         faults.latency = latency;
@@ -95,7 +96,7 @@ pub async fn run(args: Args) -> Result<ExitCode, CliError> {
     }
     let config = proxy_config(&args, &sandbox)?;
     prepare_log(&config)?;
-    let code = serve(config, None, |app| say(&invitation(app, &sandbox))).await;
+    let code = serve(Handed::default(), config, None, |app| say(&invitation(app, &sandbox))).await;
     stop.cancel();
     code
 }

@@ -62,6 +62,7 @@ max_uri = "16KiB"
 max_body = "off"
 max_connections = 10000
 max_requests = 10000
+shutdown_delay = "0s"
 grace = "30s"
 workers = "auto"
 policy = "enforce"

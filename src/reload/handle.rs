@@ -4,6 +4,7 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 /// Asks for reloads, and tells what came of the last ones. Its clones are one.
 #[derive(Clone, Debug, Default)]
@@ -12,6 +13,7 @@ pub struct Reloads(Arc<Mutex<Inner>>);
 #[derive(Debug, Default)]
 struct Inner {
     ask: Option<Sender<Request>>,
+    turns: Option<UnboundedSender<Turn>>,
     history: History,
 }
 
@@ -22,6 +24,15 @@ pub struct Request {
     pub by: &'static str,
     /// Where the outcome goes, if somebody wants it.
     pub answer: Option<tokio::sync::oneshot::Sender<Result<Report, String>>>,
+}
+
+/// What happens to the configuration, for whoever follows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Turn {
+    /// It is being read anew.
+    Begins,
+    /// That is over; whether the new one was applied.
+    Ends(bool),
 }
 
 /// What a reload changed.
@@ -46,6 +57,15 @@ pub struct History {
     pub failure: Option<(Timestamp, String)>,
 }
 
+impl Inner {
+    fn tell(&self, turn: Turn) {
+        if let Some(turns) = &self.turns {
+            // Whoever listened may have gone.
+            let _ = turns.send(turn);
+        }
+    }
+}
+
 impl Reloads {
     /// Asks for a reload: its outcome, once it was tried. `None` when nobody does any, because there is no configuration file.
     pub fn ask(&self, by: &'static str) -> Option<tokio::sync::oneshot::Receiver<Result<Report, String>>> {
@@ -63,6 +83,18 @@ impl Reloads {
         self.lock().history.clone()
     }
 
+    /// All that happens from now on, in its order. For one listener.
+    pub fn turns(&self) -> UnboundedReceiver<Turn> {
+        let (turns, told) = unbounded_channel();
+        self.lock().turns = Some(turns);
+        told
+    }
+
+    /// One more is tried; [`Reloads::note`] tells what came of it.
+    pub(super) fn begins(&self) {
+        self.lock().tell(Turn::Begins);
+    }
+
     /// From now on requests come here.
     pub(super) fn answer_here(&self) -> Receiver<Request> {
         let (ask, asked) = mpsc::channel();
@@ -72,7 +104,9 @@ impl Reloads {
 
     /// One more was tried.
     pub(super) fn note(&self, outcome: &Result<Report, String>) {
-        let history = &mut self.lock().history;
+        let mut inner = self.lock();
+        inner.tell(Turn::Ends(outcome.is_ok()));
+        let history = &mut inner.history;
         match outcome {
             Ok(report) => {
                 history.applied += 1;

@@ -5,7 +5,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
-use std::task::{Poll, ready};
+use std::task::Poll;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
@@ -26,7 +26,7 @@ use super::socket::Socket;
 use super::stream::{Plain, Stream};
 use super::tls::Tls;
 use super::tunnel::carry;
-use super::vitals::{Order, Phase, Vitals};
+use super::vitals::{LAST_HEAD, Order, Phase, Vitals};
 use super::{Ends, Handler, Limits, TunnelTo};
 use crate::body::{Body, BoxError};
 
@@ -39,9 +39,6 @@ const LINGER: Duration = Duration::from_secs(2);
 
 /// Requests that an HTTP/2 connection may have under way at once.
 const STREAMS: u32 = 200;
-
-/// A request that has begun to arrive may still come during a drain.
-const LAST_HEAD: Duration = Duration::from_secs(1);
 
 const TIMEOUT: &[u8] = b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
 
@@ -120,16 +117,15 @@ pub(super) async fn serve<H: Handler>(
 
 /// Reads as much as it takes to tell HTTP/2's preface from anything else. `None`: the caller went away, or never spoke.
 async fn speaks_http2(socket: &mut Socket, vitals: &Arc<Vitals>) -> Option<bool> {
-    let (mut seen, mut count) = ([0_u8; PREFACE.len()], 0);
+    let (mut seen, mut count, mut hurried) = ([0_u8; PREFACE.len()], 0, false);
     while count < PREFACE.len() && PREFACE.starts_with(&seen[..count]) {
         let read = std::future::poll_fn(|cx| {
-            // A connection without a request has no business during a drain.
-            if vitals.order() != Order::None || vitals.alarm.rang() {
-                return Poll::Ready(0);
-            }
             let mut buffer = ReadBuf::new(&mut seen[count..]);
-            let read = ready!(Pin::new(&mut *socket).poll_read(cx, &mut buffer));
-            Poll::Ready(read.map_or(0, |()| buffer.filled().len()))
+            match Pin::new(&mut *socket).poll_read(cx, &mut buffer) {
+                Poll::Ready(read) => Poll::Ready(read.map_or(0, |()| buffer.filled().len())),
+                Poll::Pending if vitals.hurries(&mut hurried) => Poll::Ready(0),
+                Poll::Pending => Poll::Pending,
+            }
         })
         .await;
         if read == 0 {
@@ -172,10 +168,11 @@ where
     if crowded {
         http1.keep_alive(false);
     }
+    // During a drain a connection rests once more, to see that nothing came.
+    let (mut hurried, mut last) = (false, false);
     loop {
         // On the heap, so that a connection at rest is small.
         let mut http = Box::new(http1.serve_connection(TokioIo::new(socket), service.clone()));
-        let mut told = false;
         let end = std::future::poll_fn(|cx| {
             loop {
                 if let Poll::Ready(ended) = Pin::new(&mut *http).poll(cx) {
@@ -189,19 +186,13 @@ where
                 if vitals.phase() == Phase::Head && vitals.ended.load(Ordering::Relaxed) {
                     return Poll::Ready(End::Dropped);
                 }
-                match vitals.order() {
-                    Order::Abort => return Poll::Ready(End::Dropped),
-                    Order::Drain if !told => {
-                        told = true;
-                        if vitals.phase() == Phase::Head {
-                            vitals.alarm.set(LAST_HEAD.min(vitals.limits.header_read));
-                        }
-                        Pin::new(&mut *http).graceful_shutdown();
-                        continue;
-                    }
+                match (vitals.order(), vitals.phase()) {
+                    (Order::Abort, _) => return Poll::Ready(End::Dropped),
+                    (Order::Drain, Phase::Idle) if !last && vitals.flushed.load(Ordering::Relaxed) => return Poll::Ready(End::Rests),
                     _ => {}
                 }
-                if vitals.alarm.rang() {
+                let late = if vitals.phase() == Phase::Head { vitals.hurries(&mut hurried) } else { vitals.alarm.rang() };
+                if late {
                     return Poll::Ready(match vitals.phase() {
                         Phase::Head => End::HeadTimeout,
                         Phase::Idle if vitals.flushed.load(Ordering::Relaxed) => End::Rests,
@@ -225,6 +216,10 @@ where
                 if !rested(&mut socket, vitals).await {
                     Box::pin(socket.into_stream().close(LINGER)).await;
                     return None;
+                }
+                if vitals.order() == Order::Drain {
+                    last = true;
+                    vitals.alarm.set(LAST_HEAD.min(vitals.limits.header_read));
                 }
             }
             // On the heap: most connections never come here at the same time.
@@ -251,10 +246,13 @@ where
 async fn rested(socket: &mut Socket, vitals: &Arc<Vitals>) -> bool {
     vitals.alarm.set(vitals.limits.idle);
     std::future::poll_fn(|cx| {
-        if vitals.order() != Order::None || vitals.alarm.rang() {
-            return Poll::Ready(false);
+        match vitals.order() {
+            Order::Abort => Poll::Ready(false),
+            // What has come before shall be answered: to close now would reset the connection below it.
+            Order::Drain => Poll::Ready(socket.has_bytes()),
+            _ if vitals.alarm.rang() => Poll::Ready(false),
+            _ => socket.poll_readable(cx).map(|()| true),
         }
-        socket.poll_readable(cx).map(|()| true)
     })
     .await
 }
@@ -404,8 +402,10 @@ fn answering<H: Handler>(
             {
                 *vitals.tunnel.lock().unwrap_or_else(PoisonError::into_inner) = tunnel.take();
             }
-            if vitals.abandoned.load(Ordering::Relaxed) && !vitals.multiplexed.load(Ordering::Relaxed) {
-                // Nobody will read the rest of the request's body, and behind it hyper does not look for another request.
+            let http1 = !vitals.multiplexed.load(Ordering::Relaxed) && response.status() != StatusCode::SWITCHING_PROTOCOLS;
+            if http1 && (vitals.abandoned.load(Ordering::Relaxed) || vitals.order() != Order::None) {
+                // Nobody will read the rest of the request's body, and behind it hyper does not look for another request; or the
+                // process is being stopped, and the caller shall send its next request to another one.
                 response.headers_mut().entry(CONNECTION).or_insert(HeaderValue::from_static("close"));
             }
             if old && response.body().size_hint().exact().is_none() {

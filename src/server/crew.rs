@@ -4,8 +4,10 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::oneshot;
 
 use crate::shard;
 
@@ -37,6 +39,18 @@ impl Crew {
         (1..=workers).map(Worker::start).collect::<io::Result<Arc<[Worker]>>>().map(Crew)
     }
 
+    /// The number of a worker that does not come to a new job within `patience`, if there is one.
+    pub async fn stuck(&self, patience: Duration) -> Option<usize> {
+        let asked: Vec<_> = self.0.iter().map(Worker::asked).collect();
+        let late = tokio::time::Instant::now() + patience;
+        for (index, answer) in asked.into_iter().enumerate() {
+            if !tokio::time::timeout_at(late, answer).await.is_ok_and(|answered| answered.is_ok()) {
+                return Some(index + 1);
+            }
+        }
+        None
+    }
+
     /// Runs `job` in the runtime of the worker that has the fewest connections.
     pub fn give(&self, job: impl FnOnce(Load) + Send + 'static) {
         let Some(idlest) = self.0.iter().min_by_key(|worker| worker.load.load(Ordering::Relaxed)) else { return };
@@ -48,6 +62,14 @@ impl Crew {
 }
 
 impl Worker {
+    /// Answers once the worker comes to it.
+    fn asked(&self) -> oneshot::Receiver<()> {
+        let (answer, answered) = oneshot::channel();
+        // Whoever asked may have lost patience.
+        let _ = self.jobs.send(Box::new(move || _ = answer.send(())));
+        answered
+    }
+
     fn start(number: usize) -> io::Result<Worker> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (jobs, given) = unbounded_channel();
@@ -65,5 +87,23 @@ impl Worker {
 async fn work(mut given: UnboundedReceiver<Job>) {
     while let Some(job) = given.recv().await {
         job();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_worker_that_comes_to_nothing_is_found() {
+        let crew = Crew::start(2).unwrap();
+        let long = Duration::from_secs(3600);
+        assert_eq!(crew.stuck(long).await, None);
+        // The first of two that have nothing to do is the first.
+        let (go_on, held) = std::sync::mpsc::channel::<()>();
+        crew.give(move |_load| _ = held.recv());
+        assert_eq!(crew.stuck(Duration::from_millis(20)).await, Some(1));
+        drop(go_on);
+        assert_eq!(crew.stuck(long).await, None);
     }
 }

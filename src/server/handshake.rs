@@ -11,7 +11,7 @@ use tokio_rustls::TlsAcceptor;
 use super::stream::{Plain, Stream};
 use super::tls::Tls;
 use super::unix;
-use super::vitals::{Order, Vitals};
+use super::vitals::Vitals;
 use crate::body::chain;
 use crate::peer::Certificate;
 
@@ -34,9 +34,10 @@ pub(super) enum Greeted {
 
 /// Within the time that the alarm runs: the head of the first request has to come within the same.
 pub(super) async fn greet(mut stream: Plain, tls: &Tls, vitals: &Arc<Vitals>) -> Greeted {
-    // A connection without a request has no business during a drain.
-    let over = || vitals.order() != Order::None || vitals.alarm.rang();
-    match within(first(&stream), over).await {
+    // Who connected before a drain shall be answered, unless it takes its time.
+    let mut hurried = false;
+    let mut over = || vitals.hurries(&mut hurried);
+    match within(first(&stream), &mut over).await {
         Some(Ok(Some(HANDSHAKE))) => {}
         Some(Ok(Some(byte))) if byte.is_ascii_uppercase() => {
             // If it cannot be said at once, it is not said.
@@ -49,7 +50,7 @@ pub(super) async fn greet(mut stream: Plain, tls: &Tls, vitals: &Arc<Vitals>) ->
         }
         Some(Ok(None) | Err(_)) | None => return Greeted::Gone,
     }
-    match within(TlsAcceptor::from(tls.current()).accept(stream), over).await {
+    match within(TlsAcceptor::from(tls.current()).accept(stream), &mut over).await {
         Some(Ok(stream)) => {
             let session = stream.get_ref().1;
             // One that was verified and that we cannot read names nobody.
@@ -70,7 +71,7 @@ pub(super) async fn greet(mut stream: Plain, tls: &Tls, vitals: &Arc<Vitals>) ->
 }
 
 /// What comes of a future unless it is over before; whatever ends it wakes the connection's task.
-async fn within<F: Future>(future: F, over: impl Fn() -> bool) -> Option<F::Output> {
+async fn within<F: Future>(future: F, mut over: impl FnMut() -> bool) -> Option<F::Output> {
     let mut future = pin!(future);
     std::future::poll_fn(|cx| match future.as_mut().poll(cx) {
         Poll::Ready(output) => Poll::Ready(Some(output)),

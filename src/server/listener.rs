@@ -4,9 +4,11 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
 
+use super::handed::Handed;
 use super::neighbour;
 use super::stream::Plain;
 use super::tls::Tls;
@@ -17,6 +19,8 @@ use crate::peer::{Certificate, Process, Proof};
 #[derive(Debug)]
 pub struct Listener {
     kind: Kind,
+    /// A service manager has it, too: it goes on listening when this process does not.
+    held: bool,
     tls: Option<Arc<Tls>>,
 }
 
@@ -61,10 +65,19 @@ impl Caller {
 /// Binds all addresses, or says which one could not be bound. `[::1]` is passed over, with a warning, on a machine
 /// without IPv6, as long as another address is there.
 pub async fn bind(addresses: &[SocketAddr]) -> io::Result<Vec<Listener>> {
+    bind_or_take(addresses, &mut Handed::default()).await
+}
+
+/// The same, but for what was handed over bound already.
+pub async fn bind_or_take(addresses: &[SocketAddr], handed: &mut Handed) -> io::Result<Vec<Listener>> {
     let mut listeners = Vec::with_capacity(addresses.len());
     for &address in addresses {
+        if let Some(listener) = handed.tcp(address) {
+            listeners.push(Listener { kind: Kind::Tcp(TcpListener::from_std(listener)?), held: true, tls: None });
+            continue;
+        }
         match TcpListener::bind(address).await {
-            Ok(listener) => listeners.push(Listener { kind: Kind::Tcp(listener), tls: None }),
+            Ok(listener) => listeners.push(Listener { kind: Kind::Tcp(listener), held: false, tls: None }),
             Err(error) if address.is_ipv6() && address.ip().is_loopback() && addresses.len() > 1 && no_ipv6(&error) => {
                 tracing::warn!(%address, %error, "this machine has no IPv6 loopback: listening without it");
             }
@@ -90,8 +103,16 @@ pub fn tls_of(listeners: &[Listener]) -> Vec<Arc<Tls>> {
 
 /// Binds a Unix socket; its file goes when the listener does.
 pub fn bind_unix(place: &Place) -> io::Result<Listener> {
+    bind_or_take_unix(place, &mut Handed::default())
+}
+
+/// The same, unless it was handed over bound already: then its file stays.
+pub fn bind_or_take_unix(place: &Place, handed: &mut Handed) -> io::Result<Listener> {
+    if let Some(listener) = handed.unix(place) {
+        return Ok(Listener { kind: Kind::Unix(UnixDoor::held(listener, place)?), held: true, tls: None });
+    }
     let door = UnixDoor::bind(place).map_err(|error| io::Error::new(error.kind(), format!("cannot listen on {place}: {error}")))?;
-    Ok(Listener { kind: Kind::Unix(door), tls: None })
+    Ok(Listener { kind: Kind::Unix(door), held: false, tls: None })
 }
 
 fn no_ipv6(error: &io::Error) -> bool {
@@ -125,6 +146,18 @@ impl Listener {
             Kind::Tcp(_) => None,
             Kind::Unix(door) => Some(door.path()),
         }
+    }
+
+    /// Whether others go on listening when this is closed.
+    pub(super) fn is_held(&self) -> bool {
+        self.held
+    }
+
+    /// The next connection that is there already.
+    pub(super) async fn accept_queued(&self) -> Option<io::Result<Accepted>> {
+        // What came a moment ago the runtime need not know of yet.
+        tokio::task::yield_now().await;
+        tokio::time::timeout(Duration::ZERO, self.accept()).await.ok()
     }
 
     pub(super) async fn accept(&self) -> io::Result<Accepted> {

@@ -138,6 +138,11 @@ impl Socket {
         read.map(drop)
     }
 
+    /// Whether the kernel has something to be read, or anybody before it; does not wait for the runtime to hear of it.
+    pub fn has_bytes(&self) -> bool {
+        !self.early.is_empty() || !self.again.is_empty() || self.stream.has_bytes()
+    }
+
     /// The bare stream.
     pub fn into_stream(self) -> Stream {
         self.stream

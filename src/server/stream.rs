@@ -10,7 +10,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
-use super::unix::UnixStream;
+use super::unix::{self, UnixStream};
 
 /// What the kernel gives.
 #[derive(Debug)]
@@ -62,6 +62,15 @@ impl Stream {
     /// Ready when the kernel has something, be it the end or an error; over TLS it need not be anything for us.
     pub fn poll_kernel(&self, cx: &mut Context<'_>) -> Poll<Result<()>> {
         self.plain().poll_read_ready(cx)
+    }
+
+    /// Whether the kernel has bytes to be read right now, whatever the runtime knows.
+    pub fn has_bytes(&self) -> bool {
+        match self.plain() {
+            // Tokio's sockets never block.
+            Plain::Tcp(stream) => matches!(socket2::SockRef::from(stream).peek(&mut [std::mem::MaybeUninit::uninit()]), Ok(1..)),
+            Plain::Unix(stream) => unix::has_bytes(stream),
+        }
     }
 
     /// The error that the kernel has for us, if any: a reset.

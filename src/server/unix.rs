@@ -54,8 +54,8 @@ pub fn fits(path: &Path) -> bool {
 pub struct UnixDoor {
     listener: UnixListener,
     path: PathBuf,
-    /// Device and number of the file: what stands there in the end may be somebody else's.
-    file: (u64, u64),
+    /// Device and number of the file: what stands there in the end may be somebody else's. `None`: it is, from the beginning.
+    file: Option<(u64, u64)>,
 }
 
 impl UnixDoor {
@@ -86,9 +86,14 @@ impl UnixDoor {
             let found = fs::symlink_metadata(&temporary)?;
             let listener = UnixListener::from_std(std::os::unix::net::UnixListener::from(std::os::fd::OwnedFd::from(socket)))?;
             fs::rename(&temporary, path)?;
-            Ok(UnixDoor { listener, path: path.clone(), file: (found.dev(), found.ino()) })
+            Ok(UnixDoor { listener, path: path.clone(), file: Some((found.dev(), found.ino())) })
         };
         named().inspect_err(|_| _ = fs::remove_file(&temporary))
+    }
+
+    /// One that somebody else has made, and removes.
+    pub fn held(listener: std::os::unix::net::UnixListener, place: &Place) -> io::Result<UnixDoor> {
+        Ok(UnixDoor { listener: UnixListener::from_std(listener)?, path: place.path.clone(), file: None })
     }
 
     /// Its name.
@@ -105,6 +110,11 @@ impl UnixDoor {
     }
 }
 
+/// Whether there is something to be read right now, whatever the runtime knows.
+pub fn has_bytes(stream: &UnixStream) -> bool {
+    matches!(recv(stream, &mut [0_u8; 1], RecvFlags::PEEK | RecvFlags::DONTWAIT), Ok((_, 1..)))
+}
+
 /// Reads without taking away, as `TcpStream::peek` does.
 pub async fn peek(stream: &UnixStream, buffer: &mut [u8]) -> io::Result<usize> {
     let look = || Ok(recv(stream, &mut *buffer, RecvFlags::PEEK)?.1);
@@ -113,7 +123,7 @@ pub async fn peek(stream: &UnixStream, buffer: &mut [u8]) -> io::Result<usize> {
 
 impl Drop for UnixDoor {
     fn drop(&mut self) {
-        let ours = |found: fs::Metadata| (found.dev(), found.ino()) == self.file;
+        let ours = |found: fs::Metadata| Some((found.dev(), found.ino())) == self.file;
         if fs::symlink_metadata(&self.path).is_ok_and(ours) {
             let _ = fs::remove_file(&self.path);
         }

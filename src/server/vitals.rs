@@ -10,6 +10,9 @@ use crate::alarm::Alarm;
 /// An idle connection gives its buffers back after this long.
 pub const PARK: Duration = Duration::from_millis(50);
 
+/// A request that is on its way when a drain begins may still come.
+pub const LAST_HEAD: Duration = Duration::from_secs(1);
+
 /// Requests of a connection that may be given up before anybody looks at how many they are.
 const GIVEN_UP: u32 = 100;
 
@@ -31,6 +34,8 @@ pub enum Phase {
 pub enum Order {
     /// Go on.
     None,
+    /// Answer what comes, but let each answer be the connection's last.
+    Leave,
     /// Finish what is in flight.
     Drain,
     /// End now.
@@ -115,7 +120,8 @@ impl Vitals {
         // Over HTTP/2 much may come that is no request.
         if self.phase() == Phase::Idle && !self.multiplexed.load(Ordering::Relaxed) {
             self.enter(Phase::Head);
-            self.alarm.set(self.limits.header_read);
+            let limit = self.limits.header_read;
+            self.alarm.set(if self.order() == Order::Drain { LAST_HEAD.min(limit) } else { limit });
         }
     }
 
@@ -185,9 +191,21 @@ impl Vitals {
     pub fn order(&self) -> Order {
         match self.order.load(Ordering::Acquire) {
             0 => Order::None,
-            1 => Order::Drain,
+            1 => Order::Leave,
+            2 => Order::Drain,
             _ => Order::Abort,
         }
+    }
+
+    /// Whether the time for what has not come yet is over; during a drain, which `hurried` remembers, it may only still take
+    /// [`LAST_HEAD`].
+    pub fn hurries(&self, hurried: &mut bool) -> bool {
+        match self.order() {
+            Order::Abort => return true,
+            Order::Drain if !std::mem::replace(hurried, true) => self.alarm.set(LAST_HEAD.min(self.limits.header_read)),
+            _ => {}
+        }
+        self.alarm.rang()
     }
 
     /// Tells it.

@@ -65,7 +65,7 @@ pub enum Refusal {
 }
 
 /// A tenant's state for readiness and for people.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Status {
     /// The ticket in the slot, if it can still be used: generation and age.
     pub ticket: Option<(u64, Duration)>,

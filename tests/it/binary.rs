@@ -2,6 +2,7 @@
 
 use std::io::Read;
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
@@ -118,11 +119,23 @@ impl Home {
     }
 
     pub fn spawn_with(&self, arguments: &[&str], variables: &[(&str, &str)]) -> Program {
-        let mut words = self.wrapper.iter().map(String::as_str).chain([env!("CARGO_BIN_EXE_soproxy")]).chain(arguments.iter().copied());
+        let wrapper: Vec<&str> = self.wrapper.iter().map(String::as_str).collect();
+        self.spawn_by(&wrapper, Stdio::null(), arguments, variables)
+    }
+
+    /// The program gets a socket as systemd hands it over: it is number 3, and the environment says so.
+    pub fn spawn_on(&self, socket: impl Into<OwnedFd>, arguments: &[&str], variables: &[(&str, &str)]) -> Program {
+        // A child inherits nothing but its first three; a shell puts what stands at the first where it belongs.
+        let moved = r#"exec 3<&0 </dev/null; LISTEN_PID=$$ LISTEN_FDS=1 LISTEN_FDNAMES=soproxy.socket exec "$0" "$@""#;
+        self.spawn_by(&["sh", "-c", moved], Stdio::from(socket.into()), arguments, variables)
+    }
+
+    fn spawn_by(&self, wrapper: &[&str], stdin: Stdio, arguments: &[&str], variables: &[(&str, &str)]) -> Program {
+        let mut words = wrapper.iter().copied().chain([env!("CARGO_BIN_EXE_soproxy")]).chain(arguments.iter().copied());
         let mut command = Command::new(words.next().unwrap());
         command.args(words).current_dir(self.dir.path()).env_clear();
         command.envs(self.variables.iter().map(|(name, value)| (name, value))).envs(variables.iter().copied());
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let (out, first) = follow(child.stdout.take().unwrap());
         let (err, second) = follow(child.stderr.take().unwrap());

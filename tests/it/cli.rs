@@ -88,8 +88,8 @@ async fn check_finds_each_kind_of_mistake() {
         home.write("proxy.toml", &text);
         home.write("privatekey.xml", &key);
         let output = home.run(&["check"]).await;
-        refused(&output, 2, says);
-        refused(&output, 2, &["the configuration cannot be used"]);
+        refused(&output, 78, says);
+        refused(&output, 78, &["the configuration cannot be used"]);
         assert_no_secret(&output.stderr);
         assert!(!output.stderr.contains("not-the-passphrase"));
         // Whatever check finds, run refuses in the same words.
@@ -115,7 +115,7 @@ async fn check_tells_everything_at_once() {
         "application.private_key",
         "tenants.A.system_user_token",
     ];
-    refused(&output, 2, &says);
+    refused(&output, 78, &says);
 }
 
 #[tokio::test]
@@ -276,20 +276,20 @@ async fn a_tenant_that_is_not_there_is_exit_2_and_those_that_are() {
 }
 
 #[tokio::test]
-async fn a_configuration_that_is_not_there_is_exit_2_and_what_to_do() {
+async fn a_configuration_that_is_not_there_is_exit_78_and_what_to_do() {
     let home = Home::new().await;
     std::fs::remove_file(home.path("proxy.toml")).unwrap();
     for command in [&["run"][..], &["check"], &["ticket", "x"], &["sign", "x"]] {
         let none = [("SOPROXY_LISTEN__ADDRESS", ""), ("SOPROXY_ADMIN__ADDRESS", "")];
         let output = home.run_with(command, &none).await;
-        assert_eq!(output.code, 2, "with variables, whatever they hold: {output:?}");
-        refused(&output, 2, &["proxy.toml (not found)"]);
+        assert_eq!(output.code, 78, "with variables, whatever they hold: {output:?}");
+        refused(&output, 78, &["proxy.toml (not found)"]);
     }
     let home = home.without_variables();
     for command in [&["run"][..], &["check"], &["ticket", "x"], &["sign", "x"]] {
-        refused(&home.run(command).await, 2, &["proxy.toml: there is no such file", "proxy.toml.example", "--config"]);
+        refused(&home.run(command).await, 78, &["proxy.toml: there is no such file", "proxy.toml.example", "--config"]);
     }
-    refused(&home.run(&["check", "--config", "elsewhere/my.toml"]).await, 2, &["elsewhere/my.toml: there is no such file"]);
+    refused(&home.run(&["check", "--config", "elsewhere/my.toml"]).await, 78, &["elsewhere/my.toml: there is no such file"]);
 }
 
 #[tokio::test]
@@ -331,7 +331,11 @@ async fn run_refuses_to_listen_wide_unless_told_that_it_is_meant() {
     let home = Home::new().await;
     let wide = ("SOPROXY_LISTEN__ADDRESS", "0.0.0.0:0");
     let output = home.run_with(&["run"], &[wide]).await;
-    refused(&output, 2, &["listen.address", "0.0.0.0:0 can be reached from other machines", "insecure_allow_anonymous = true in [listen]"]);
+    refused(
+        &output,
+        78,
+        &["listen.address", "0.0.0.0:0 can be reached from other machines", "insecure_allow_anonymous = true in [listen]"],
+    );
     let program = home.spawn_with(&["run"], &[wide, ("SOPROXY_LISTEN__INSECURE_ALLOW_ANONYMOUS", "true")]);
     program.logged(" serves", 1).await;
     assert!(program.stderr().contains("0.0.0.0:0 can be reached from other machines"), "{}", program.stderr());
@@ -374,7 +378,7 @@ async fn healthcheck_asks_for_nothing_but_an_address() {
     std::fs::remove_dir_all(home.path("secrets")).unwrap();
     home.edit("proxy.toml", "[application]", "[applications]");
     let variables = [("SOPROXY_ADMIN__ADDRESS", address.as_str())];
-    assert_eq!(home.run_with(&["check"], &variables).await.code, 2);
+    assert_eq!(home.run_with(&["check"], &variables).await.code, 78);
     good(home.run_with(&["healthcheck"], &variables).await);
     std::fs::remove_file(home.path("proxy.toml")).unwrap();
     good(home.run_with(&["healthcheck"], &variables).await);

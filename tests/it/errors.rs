@@ -131,10 +131,11 @@ async fn overloaded() -> Message {
     answer
 }
 
-/// The head of a request is on its way when the drain begins.
+/// The head of a request for a tunnel is on its way when the drain begins.
 async fn shutting_down(bench: &Bench) -> Message {
     let mut wire = Wire::to(bench.proxy).await;
     wire.say(get("/v1").trim_end()).await;
+    wire.say("\r\nConnection: Upgrade\r\nUpgrade: websocket").await;
     tokio::time::sleep(Duration::from_millis(50)).await;
     bench.stop.drain.cancel();
     wire.say("\r\n\r\n").await;

@@ -40,6 +40,7 @@ mod outbound;
 mod peer;
 mod policy_learn;
 mod pool;
+mod process;
 mod rotation;
 mod scale;
 mod secrets;

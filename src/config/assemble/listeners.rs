@@ -36,6 +36,7 @@ impl Assembly<'_> {
             max_uri: settings.max_uri?,
             max_body: settings.max_body?,
             max_requests: settings.max_requests?,
+            shutdown_delay: settings.shutdown_delay?,
             grace: settings.grace?,
             workers: settings.workers?,
         })

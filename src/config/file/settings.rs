@@ -182,6 +182,8 @@ pub struct ListenSettings {
     pub max_body: Option<Option<u64>>,
     /// `max_requests`
     pub max_requests: Option<usize>,
+    /// `shutdown_delay`
+    pub shutdown_delay: Option<Duration>,
     /// `grace`
     pub grace: Option<Duration>,
     /// `workers`; `None` inside is "auto".
@@ -362,6 +364,7 @@ fn listen(mut table: Table<'_, '_>) -> ListenSettings {
         max_uri: table.need("max_uri", kinds::size_in_memory),
         max_body: table.need("max_body", kinds::unless("off", kinds::size_from_1)),
         max_requests: table.need("max_requests", kinds::count),
+        shutdown_delay: table.need("shutdown_delay", any_duration),
         grace: table.need("grace", any_duration),
         workers: table.need("workers", kinds::unless("auto", kinds::count)),
         report: table.need("policy", kinds::choice(POLICIES)),

@@ -44,6 +44,7 @@ fn defaults() {
     assert_eq!(listen.addresses, ["127.0.0.1:8080".parse().unwrap(), "[::1]:8080".parse().unwrap()]);
     assert_eq!((listen.hosts.len(), listen.insecure_allow_anonymous, listen.max_body), (0, false, None));
     assert_eq!((listen.limits.header_read, listen.max_requests, listen.grace), (HOUR / 120, 10_000, HOUR / 120));
+    assert_eq!(listen.shutdown_delay, std::time::Duration::ZERO);
     assert_eq!((listen.limits.idle, listen.limits.body, listen.limits.max_connections), (HOUR / 10, HOUR / 60, 10_000));
     assert_eq!((listen.limits.max_header_size, listen.limits.max_headers, listen.max_uri, listen.workers), (65_536, 100, 16_384, None));
     let admin = config.admin.as_ref().unwrap();
@@ -92,6 +93,7 @@ fn every_setting_can_be_changed_in_the_file_and_in_the_environment() {
         ("listen", "max_body", "\"10MB\"", "10000000"),
         ("listen", "max_requests", "7", "7"),
         ("listen", "grace", "0", "0"),
+        ("listen", "shutdown_delay", "\"15s\"", "15s"),
         ("listen", "default_tenant", "\"CUST1\"", "cust1"),
         ("listen", "public_url", "\"https://crm.example/x/\"", "https://crm.example/x"),
         ("listen", "trusted_proxies", "[\"10.0.0.0/8\", \"::1\"]", "10.0.0.0/8,::1"),
