@@ -54,7 +54,12 @@ fn the_configurations_in_the_manifests_are_good_and_their_secrets_are_mounted() 
             assert!(secrets.len() >= 3, "{name}: {secrets:?}");
             for secret in secrets {
                 assert!(mounted.contains(secret), "{name}: nothing mounts secrets/{secret}");
-                let value = if secret == "privatekey.xml" { demo::PRIVATE_KEY_XML } else { "Soproxy Demo App-pzqc70604i" };
+                let value = match secret {
+                    "privatekey.xml" => demo::PRIVATE_KEY_XML,
+                    "client_secret" => demo::CLIENT_SECRET,
+                    "admin_token" => "0123456789abcdef0123456789abcdef",
+                    _ => demo::SYSTEM_USER_TOKEN,
+                };
                 fs::write(dir.path().join("secrets").join(secret), value).unwrap();
             }
             let config = Config::parse(&text, &dir.path().join("proxy.toml"), []).unwrap_or_else(|problems| panic!("{name}:\n{problems}"));
