@@ -1,140 +1,170 @@
-//! Liveness, readiness and metrics, on a listener of their own. Nothing secret is ever in their output.
+//! What an operator reaches for, on a listener of its own: liveness, readiness, metrics, status, and a few actions. Nothing
+//! secret is ever in its output.
+//!
+//! Whether somebody may ask is decided here and nowhere else, before anything is looked at: the guard keeps web pages and foreign
+//! names out, [`token`] tells what a caller may do, and each page says what it takes ([`page`]).
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+mod actions;
+mod metrics;
+mod page;
+mod process;
+mod readiness;
+mod status;
+mod token;
+
+use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use http::header::{ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_TYPE, WWW_AUTHENTICATE};
+use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use serde::Serialize;
 
+pub use self::page::ENDPOINTS;
+use self::page::{Page, Tell};
+pub use self::readiness::{Readiness, TenantReadiness};
+pub use self::status::{Confinement, Facts, Kept, Listening};
+use self::token::{Right, Token};
 use crate::body::{Body, empty, full};
+use crate::config::{self, ReadyWhen};
+use crate::metrics::exposition::Format;
 use crate::proxy::{Proxy, Tenant};
 use crate::reload::Reloads;
 use crate::server::guard::HostGuard;
 use crate::server::{Ends, Handler, Inbound, Stop};
-use crate::superoffice::state::keeper::Report;
-use crate::ticket::cache::Status;
 
-/// Answers `/livez`, `/readyz` and `/metrics`.
+/// Answers whoever runs the proxy. Its clones are one.
 #[derive(Clone)]
-pub struct Admin {
+pub struct Admin(Arc<Inner>);
+
+struct Inner {
     proxy: Arc<ArcSwap<Proxy>>,
-    guard: Arc<HostGuard>,
+    rules: ArcSwap<Rules>,
     reloads: Reloads,
     stop: Stop,
+    facts: Facts,
+    confinement: OnceLock<Confinement>,
 }
 
-/// The body of `/readyz`.
-#[derive(Debug, Serialize)]
-pub struct Readiness {
-    /// Whether any tenant can be served, and the process is not being stopped.
-    pub ready: bool,
-    /// Whether the process is being stopped.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub draining: bool,
-    /// Each tenant by name.
-    pub tenants: BTreeMap<String, TenantReadiness>,
+/// What a reload changes.
+struct Rules {
+    guard: HostGuard,
+    token: Option<Token>,
+    ready_when: ReadyWhen,
+    /// What is worth a warning in the configuration in use.
+    warnings: Vec<String>,
 }
 
-/// How one tenant stands.
-#[derive(Debug, Serialize)]
-pub struct TenantReadiness {
-    /// `ready`, `renewing`, `idle` (a ticket is fetched on demand), `failing`, `refused`, `not_running` or `address_unknown`.
-    pub state: &'static str,
-    /// The state that SuperOffice tells: `Running`, `Suspended` …
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub tenant_state: Option<String>,
-    /// Whether a request would be served now.
-    pub can_serve: bool,
-    /// The ticket in use.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub generation: Option<u64>,
-    /// Its age in seconds.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub age_seconds: Option<u64>,
-    /// Where SuperOffice says that the tenant moved, and why it is not followed there.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub move_refused: Option<String>,
-    /// What is wrong.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub reason: Option<String>,
-    /// Seconds until the next attempt.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub retry_seconds: Option<u64>,
-}
-
-impl TenantReadiness {
-    /// From what is known of its ticket and of its state.
-    pub fn new(status: Status, report: Report) -> TenantReadiness {
-        let can_serve = status.can_serve() && report.outage.is_none() && report.unknown.is_none();
-        let (state, reason, retry) = match (&status.refused, &status.failure) {
-            _ if report.outage.is_some() => ("not_running", report.outage.as_ref().map(ToString::to_string), None),
-            (Some(pause), _) => {
-                let reason = "upstream answers 401 to fresh tickets: is client_secret right?".to_owned();
-                ("refused", Some(reason), Some(*pause))
-            }
-            (None, Some(failure)) => ("failing", Some(failure.failure.wire.clone()), Some(failure.retry_after)),
-            _ if report.unknown.is_some() => ("address_unknown", report.unknown, None),
-            (None, None) if status.ticket.is_some() => ("ready", None, None),
-            (None, None) if status.renewing => ("renewing", None, None),
-            (None, None) => ("idle", None, None),
-        };
-        TenantReadiness {
-            state,
-            tenant_state: report.name,
-            move_refused: report.refused,
-            can_serve,
-            generation: status.ticket.map(|(generation, _)| generation),
-            age_seconds: status.ticket.map(|(_, age)| age.as_secs()),
-            reason,
-            retry_seconds: retry.map(|retry| retry.as_secs_f64().ceil() as u64),
+impl Rules {
+    fn new(settings: Option<&config::Admin>, warnings: Vec<String>) -> Rules {
+        Rules {
+            guard: settings.map(|settings| HostGuard::new(&settings.hosts)).unwrap_or_default(),
+            token: settings.and_then(|settings| settings.token.as_ref()).map(Token::new),
+            ready_when: settings.map_or(ReadyWhen::Any, |settings| settings.ready_when.clone()),
+            warnings,
         }
     }
 }
 
 impl Admin {
     /// Looks at whichever snapshot is current when asked.
-    pub fn new(proxy: Arc<ArcSwap<Proxy>>, guard: HostGuard, reloads: Reloads, stop: Stop) -> Admin {
-        Admin { proxy, guard: Arc::new(guard), reloads, stop }
+    pub fn new(
+        proxy: Arc<ArcSwap<Proxy>>,
+        settings: Option<&config::Admin>,
+        warnings: Vec<String>,
+        reloads: Reloads,
+        stop: Stop,
+        facts: Facts,
+    ) -> Admin {
+        let rules = ArcSwap::from_pointee(Rules::new(settings, warnings));
+        Admin(Arc::new(Inner { proxy, rules, reloads, stop, facts, confinement: OnceLock::new() }))
     }
 
-    /// How the tenants stand now.
-    pub fn readiness(&self) -> Readiness {
-        let proxy = self.proxy.load();
-        let stands = |tenant: &Tenant| TenantReadiness::new(tenant.tickets.status(), tenant.keeper.report());
-        let tenants: BTreeMap<_, TenantReadiness> =
-            proxy.routes.tenants().map(|tenant| (String::from(&*tenant.name), stands(tenant))).collect();
-        let draining = self.stop.leaving.is_cancelled() || proxy.common.drain.is_cancelled();
-        let ready = !draining && tenants.values().any(|tenant| tenant.can_serve);
-        Readiness { ready, draining, tenants }
+    /// The settings of a reload. A listener that is to be off stays as it is until the next start, and so do its rules.
+    pub fn apply(&self, settings: Option<&config::Admin>, warnings: Vec<String>) {
+        let rules = match settings {
+            Some(_) => Rules::new(settings, warnings),
+            None => {
+                let before = self.0.rules.load();
+                let Rules { guard, token, ready_when, .. } = &**before;
+                Rules { guard: guard.clone(), token: token.clone(), ready_when: ready_when.clone(), warnings }
+            }
+        };
+        self.0.rules.store(Arc::new(rules));
     }
 
-    fn answer(&self, request: &Request<()>, ends: &Ends) -> Response<Body> {
-        let parts = request.clone().into_parts().0;
-        if let Err(forbidden) = self.guard.check(&parts, ends.local.map(|local| local.ip()), false, |_| false) {
+    /// What the process has taken from itself, once that is known.
+    pub fn confined(&self, confinement: Confinement) {
+        // The first who says it was there when it happened.
+        let _ = self.0.confinement.set(confinement);
+    }
+
+    /// The tenant of this name, whatever its case.
+    fn tenant(&self, name: &str) -> Option<Arc<Tenant>> {
+        self.0.proxy.load().routes.tenants().find(|tenant| tenant.name.eq_ignore_ascii_case(name)).cloned()
+    }
+
+    async fn answer(&self, parts: &Parts, body: Inbound, ends: &Ends) -> Response<Body> {
+        let rules = self.0.rules.load_full();
+        if let Err(forbidden) = rules.guard.check(parts, ends.local.map(|local| local.ip()), false, |_| false) {
             return text(StatusCode::FORBIDDEN, format!("{forbidden}\n"));
         }
-        if request.method() != Method::GET && request.method() != Method::HEAD {
-            return text(StatusCode::METHOD_NOT_ALLOWED, "GET or HEAD\n");
+        let Some(page) = Page::of(parts.uri.path()) else {
+            return text(StatusCode::NOT_FOUND, format!("no such page here; there are\n\n{}", page::index()));
+        };
+        let Some(needed) = page.right(&parts.method) else {
+            let mut response = text(StatusCode::METHOD_NOT_ALLOWED, format!("{} takes {}\n", parts.uri.path(), page.methods()));
+            response.headers_mut().insert(ALLOW, HeaderValue::from_static(page.methods()));
+            return response;
+        };
+        // A probe is answered whatever it shows: it cannot do harm, and must not fail for a reason of its own.
+        let held = match token::right(rules.token.as_ref(), &parts.headers, ends) {
+            _ if page == Page::Live => Right::Ask,
+            Ok(held) => held,
+            Err(wrong) => return unauthorized(wrong.to_string(), "Bearer realm=\"soproxy\", error=\"invalid_token\""),
+        };
+        if held < needed && rules.token.is_some() {
+            return unauthorized("this takes admin.token: send Authorization: Bearer TOKEN".to_owned(), "Bearer realm=\"soproxy\"");
         }
-        match request.uri().path() {
-            "/livez" => text(StatusCode::OK, "ok\n"),
-            "/readyz" => {
-                let readiness = self.readiness();
+        if held < needed {
+            let what = "whoever reaches this address could do this: set admin.token, or use a Unix socket or a loopback address";
+            return failure(StatusCode::FORBIDDEN, what);
+        }
+        match page {
+            Page::Index => text(StatusCode::OK, page::index()),
+            Page::Live => text(StatusCode::OK, "ok\n"),
+            Page::Ready => {
+                let readiness = self.readiness(&rules);
                 let status = if readiness.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-                let body = serde_json::to_string_pretty(&readiness).unwrap_or_default();
-                let mut response = text(status, body + "\n");
-                response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-                response
+                match held {
+                    Right::Ask => json(status, &readiness.in_short()),
+                    Right::Read | Right::Act => json(status, &readiness),
+                }
             }
-            "/metrics" => {
-                let mut response = text(StatusCode::OK, self.proxy.load().common.metrics.text());
-                response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8"));
-                response
-            }
-            _ => text(StatusCode::NOT_FOUND, "/livez, /readyz or /metrics\n"),
+            Page::TenantReady(name) => match self.tenant(name) {
+                Some(tenant) => {
+                    let readiness = self.tenant_readiness(&tenant);
+                    json(if readiness.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, &readiness)
+                }
+                None => unknown(name),
+            },
+            Page::Metrics => self.metrics(parts, &rules),
+            Page::Status => json(StatusCode::OK, &self.status(&rules)),
+            Page::Tenant(name) => match self.tenant(name) {
+                Some(tenant) => json(StatusCode::OK, &self.tenant_status(&tenant)),
+                None => unknown(name),
+            },
+            page => self.act(page, parts, body, &actions::By::of(ends, rules.token.is_some())).await,
         }
+    }
+
+    fn metrics(&self, parts: &Parts, rules: &Rules) -> Response<Body> {
+        let format = Format::wanted(parts.headers.get_all(ACCEPT).iter().filter_map(|line| line.to_str().ok()));
+        let (readiness, reloads) = (self.readiness(rules), self.0.reloads.history());
+        let around = metrics::Around { readiness: &readiness, reloads: &reloads, started: self.0.facts.started.wall };
+        let mut response = text(StatusCode::OK, metrics::page(&self.0.proxy.load(), &around, format));
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(format.content_type()));
+        response
     }
 }
 
@@ -142,9 +172,9 @@ impl Handler for Admin {
     type Body = Body;
 
     async fn handle(&self, request: Box<Request<Inbound>>, ends: Ends) -> Response<Body> {
-        let request = request.map(drop);
-        let mut response = self.answer(&request, &ends);
-        if request.method() == Method::HEAD {
+        let (parts, body) = request.into_parts();
+        let mut response = self.answer(&parts, body, &ends).await;
+        if parts.method == Method::HEAD {
             *response.body_mut() = empty();
         }
         response
@@ -156,5 +186,27 @@ fn text(status: StatusCode, body: impl Into<bytes::Bytes>) -> Response<Body> {
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+fn json(status: StatusCode, value: &impl Serialize) -> Response<Body> {
+    let body = serde_json::to_string_pretty(value).unwrap_or_default();
+    let mut response = text(status, body + "\n");
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+/// What did not work, as JSON.
+fn failure(status: StatusCode, error: &str) -> Response<Body> {
+    json(status, &Tell { error })
+}
+
+fn unknown(name: &str) -> Response<Body> {
+    failure(StatusCode::NOT_FOUND, &format!("there is no tenant {name:?}; GET /readyz lists them"))
+}
+
+fn unauthorized(error: String, challenge: &'static str) -> Response<Body> {
+    let mut response = failure(StatusCode::UNAUTHORIZED, &error);
+    response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
     response
 }

@@ -19,7 +19,7 @@ use zeroize::Zeroizing;
 use self::backplane::same_tenant;
 pub use self::backplane::{Backplane, Wiring};
 use self::warm::{Recalled, Warm};
-use crate::admin::{Admin, Readiness};
+use crate::admin::{Admin, Confinement, Facts, Listening, Readiness};
 use crate::body::Body;
 use crate::clock::Clock;
 use crate::config::{self, Config, Prefetch};
@@ -51,6 +51,9 @@ const PUSH_CONNECTIONS: usize = 100;
 /// SuperOffice says one thing and goes.
 const PUSH_IDLE: Duration = Duration::from_secs(10);
 
+/// How long the end of the process waits for answers of the admin listener that are on their way.
+const LAST_ANSWERS: Duration = Duration::from_secs(1);
+
 /// Why the proxy cannot start, or a new configuration cannot be applied.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -73,6 +76,11 @@ pub enum StartError {
         "{0} can be reached from other machines until the next start, and these settings serve callers without a name: restart, or set insecure_allow_anonymous = true in [listen]"
     )]
     Reach(SocketAddr),
+    /// The same at the admin listener.
+    #[error(
+        "{0} can be reached from other machines until the next start, and these settings show it to anybody: set token in [admin], restart, or set insecure_allow_anonymous = true in [admin]"
+    )]
+    AdminReach(SocketAddr),
 }
 
 /// The proxy and its admin listener, bound but not yet serving.
@@ -98,6 +106,7 @@ struct LiveParts {
     proxy: Arc<ArcSwap<Proxy>>,
     clock: Clock,
     started: Started,
+    admin: Admin,
     /// What was wired for the snapshot in use; a reload keeps the parts whose settings are the same.
     wired: Mutex<Wired>,
 }
@@ -112,7 +121,9 @@ struct Started {
     doors: Arc<[Door]>,
     /// Their TLS, each once.
     tls: Vec<Arc<Tls>>,
-    admin: Option<config::Admin>,
+    /// Where the admin listener was to be, and where it is.
+    admin: Option<(Vec<SocketAddr>, Vec<unix::Place>)>,
+    admin_addresses: Vec<SocketAddr>,
     renewal: config::Renewal,
     log: config::Log,
     confine: config::Confine,
@@ -137,9 +148,9 @@ impl App {
     /// The same, with listeners that were bound before.
     pub async fn build_on(mut handed: Handed, config: Config, clock: Clock, access_log: Option<Arc<AccessLog>>) -> Result<App, StartError> {
         let (listeners, doors) = bind(&config, &mut handed).await?;
-        let (admin_listeners, admin_guard) = match &config.admin {
-            Some(admin) => (server::bind_or_take(&admin.addresses, &mut handed).await?, HostGuard::new(&admin.hosts)),
-            None => (Vec::new(), HostGuard::default()),
+        let admin_listeners = match &config.admin {
+            Some(admin) => bind_all(&admin.addresses, &admin.sockets, None, &mut handed).await?,
+            None => Vec::new(),
         };
         let push_listeners = match &config.state.push_addresses {
             Some(addresses) => server::bind_or_take(addresses, &mut handed).await?,
@@ -149,7 +160,23 @@ impl App {
         for warning in &config.warnings {
             tracing::warn!("{warning}");
         }
-        let stop = Stop::default();
+        let (stop, reloads) = (Stop::default(), Reloads::default());
+        let crew = Crew::start(config.listen.threads())?;
+        let metrics = Arc::new(Metrics::new(config.listen.threads(), &ProxyError::CODES));
+        let warm = Arc::new(Warm::open(config.store.as_deref(), &metrics));
+        let facts = Facts {
+            config: config.file.clone(),
+            log_level: config.log.level.clone(),
+            started: clock.now(),
+            listeners: listening(&listeners, &doors, &admin_listeners, &push_listeners),
+            census: crew.census(),
+            store: Box::new({
+                let (path, warm) = (config.store.clone(), Arc::downgrade(&warm));
+                move || path.clone().zip(warm.upgrade()).map(|(path, warm)| warm.kept(path))
+            }),
+        };
+        let admin_settings = config.admin.clone();
+        let warnings = config.warnings.iter().map(ToString::to_string).collect();
         let listen = config.listen.clone();
         let started = Started {
             listen: listen.clone(),
@@ -158,19 +185,22 @@ impl App {
             store: config.store.clone(),
             doors,
             tls: server::tls_of(&listeners),
-            admin: config.admin.clone(),
+            admin: places(config.admin.as_ref()),
+            admin_addresses: admin_listeners.iter().filter_map(Listener::local_addr).collect(),
             renewal: config.renewal.clone(),
             log: config.log.clone(),
             confine: config.confine.clone(),
         };
+        let crew = Crew::start(listen.threads())?;
         let shared = Arc::new(Shared {
             policy: config.renewal.policy.clone(),
             clock: clock.clone(),
             permits: Arc::new(Semaphore::new(config.renewal.concurrency)),
             patience: config.superoffice.login_timeout + Duration::from_secs(5),
+            metrics: metrics.clone(),
         });
-        let backplane = Backplane::new(&config, clock.clone())?;
-        let (cache, warm) = (Cache::new(cache_limits(&config)), Arc::new(Warm::open(config.store.as_deref())));
+        let backplane = Backplane::new(&config, clock.clone(), &metrics)?;
+        let cache = Cache::new(cache_limits(&config));
         let mut wired = Wired { backplane, shared, cache, warm: warm.clone(), config, tenants: Vec::new() };
         wired.wire_all(None, false)?;
         let common = Common {
@@ -180,14 +210,14 @@ impl App {
             drain: stop.drain.clone(),
             access_log,
             cache: wired.cache.clone(),
-            metrics: Arc::new(Metrics::new(listen.threads(), ProxyError::TABLE.iter().map(|row| row.0))),
+            metrics,
+            census: crew.census(),
+            tls: started.tls.clone().into(),
         };
         let proxy = Arc::new(ArcSwap::from_pointee(wired.snapshot(common, &started.doors)));
-        let reloads = Reloads::default();
-        let admin = Admin::new(proxy.clone(), admin_guard, reloads.clone(), stop.clone());
+        let admin = Admin::new(proxy.clone(), admin_settings.as_ref(), warnings, reloads.clone(), stop.clone(), facts);
         let push = StatePush::new(proxy.clone());
-        let live = Live(Arc::new(LiveParts { proxy, clock, started, wired: Mutex::new(wired) }));
-        let crew = Crew::start(listen.threads())?;
+        let live = Live(Arc::new(LiveParts { proxy, clock, started, admin: admin.clone(), wired: Mutex::new(wired) }));
         Ok(App { listeners, admin_listeners, admin, push_listeners, push, config: listen, crew, live, warm, stop, reloads })
     }
 
@@ -201,9 +231,19 @@ impl App {
         self.listeners.iter().filter_map(Listener::path).map(Path::to_owned).collect()
     }
 
-    /// Where `/livez` and `/readyz` are.
+    /// Where the admin listener is.
     pub fn admin_addresses(&self) -> Vec<SocketAddr> {
         self.admin_listeners.iter().filter_map(Listener::local_addr).collect()
+    }
+
+    /// The Unix sockets among the admin listener's addresses.
+    pub fn admin_sockets(&self) -> Vec<PathBuf> {
+        self.admin_listeners.iter().filter_map(Listener::path).map(Path::to_owned).collect()
+    }
+
+    /// What the process has taken from itself, for `/status`.
+    pub fn confined(&self, confinement: Confinement) {
+        self.admin.confined(confinement);
     }
 
     /// Where SuperOffice's notifications are taken.
@@ -224,7 +264,7 @@ impl App {
     /// How its tenants stand, whenever that is asked.
     pub fn readiness(&self) -> impl Fn() -> Readiness + Send + 'static {
         let admin = self.admin.clone();
-        move || admin.readiness()
+        move || admin.stands()
     }
 
     /// The threads that serve.
@@ -251,13 +291,19 @@ impl App {
             tracing::error!(%error, "the listener for notifications failed");
         }
         deadline.abort();
+        // Last uses, above all. Blocks, but nobody is served any more.
+        self.warm.finish();
+        // Last of all, so that whoever asks whether the process is still there is told; and what is being answered, perhaps the
+        // very demand to stop, still goes out.
         admin_stop.drain.cancel();
-        admin_stop.abort.cancel();
+        let last = tokio::spawn(async move {
+            tokio::time::sleep(LAST_ANSWERS).await;
+            admin_stop.abort.cancel();
+        });
         if let Err(error) = admin.await {
             tracing::error!(%error, "the admin listener failed");
         }
-        // Last uses, above all. Blocks, but nobody is served any more.
-        self.warm.finish();
+        last.abort();
         tracing::info!("stopped");
     }
 }
@@ -278,7 +324,10 @@ impl Live {
             ("[[listeners]] (but for what is in the files of TLS)", config.listeners != parts.started.listeners),
             ("[state]", config.state != parts.started.state),
             ("[store]", config.store != parts.started.store),
-            ("[admin]", config.admin != parts.started.admin),
+            (
+                "[admin] (but for hosts, insecure_allow_anonymous, token and ready_when)",
+                places(config.admin.as_ref()) != parts.started.admin,
+            ),
             ("[renewal]", config.renewal != parts.started.renewal),
             ("[log]", config.log != parts.started.log),
             ("[confine]", config.confine != parts.started.confine),
@@ -293,7 +342,7 @@ impl Live {
         for warning in &config.warnings {
             tracing::warn!("{warning}");
         }
-        let mut backplane = Backplane::new(&config, parts.clock.clone())?;
+        let mut backplane = Backplane::new(&config, parts.clock.clone(), &wired.shared.metrics)?;
         let same = |old: &Config| {
             config.upstream.settings == old.upstream.settings && config.outbound == old.outbound && config.superoffice == old.superoffice
         };
@@ -309,6 +358,7 @@ impl Live {
         next.cache.set(cache_limits(&next.config));
         let common = Common { upstream: next.backplane.upstream().clone(), ..parts.proxy.load().common.clone() };
         parts.proxy.store(Arc::new(next.snapshot(common, &parts.started.doors)));
+        parts.admin.apply(next.config.admin.as_ref(), next.config.warnings.iter().map(ToString::to_string).collect());
         tracing::info!(tenants = next.tenants.len(), tickets_kept = kept, "configuration reloaded");
         *wired = next;
         Ok(report)
@@ -318,18 +368,40 @@ impl Live {
 impl Started {
     /// The configuration was judged by the addresses that it names; those that are bound stay until the next start.
     fn may_serve(&self, config: &Config) -> Result<(), StartError> {
+        let wide = |address: &SocketAddr| !address.ip().to_canonical().is_loopback();
+        let open = config.admin.as_ref().is_some_and(|admin| admin.token.is_none() && !admin.insecure_allow_anonymous);
+        if let Some(address) = self.admin_addresses.iter().copied().find(wide).filter(|_| open) {
+            return Err(StartError::AdminReach(address));
+        }
         let named_only = config.access.anonymous.is_none() && !config.access.report;
         if named_only || config.listen.insecure_allow_anonymous {
             return Ok(());
         }
         let mut bound = self.doors.iter().filter_map(|door| door.address);
-        bound.find(|address| !address.ip().to_canonical().is_loopback()).map_or(Ok(()), |wide| Err(StartError::Reach(wide)))
+        bound.find(wide).map_or(Ok(()), |wide| Err(StartError::Reach(wide)))
     }
 }
 
 /// One answer may take an eighth of the room.
 fn cache_limits(config: &Config) -> cache::Limits {
     cache::Limits { total: config.upstream.cache_size, entry: config.upstream.cache_size / 8 }
+}
+
+/// Where the admin listener shall be.
+fn places(admin: Option<&config::Admin>) -> Option<(Vec<SocketAddr>, Vec<unix::Place>)> {
+    admin.map(|admin| (admin.addresses.clone(), admin.sockets.clone()))
+}
+
+/// All that is bound, for `/status`.
+fn listening(proxy: &[Listener], doors: &[Door], admin: &[Listener], push: &[Listener]) -> Vec<Listening> {
+    let one = |listener: &Listener, serves, tenant: Option<&str>| {
+        let unix = || listener.path().map(|path| format!("unix:{}", path.display()));
+        let address = listener.local_addr().map(|address| address.to_string()).or_else(unix).unwrap_or_default();
+        Listening { address, serves, tls: listener.tls().is_some(), tenant: tenant.map(str::to_owned) }
+    };
+    let own = proxy.iter().zip(doors).map(|(listener, door)| one(listener, "proxy", door.tenant.as_deref()));
+    let admin = admin.iter().map(|listener| one(listener, "admin", None));
+    own.chain(admin).chain(push.iter().map(|listener| one(listener, "state_changes", None))).collect()
 }
 
 fn same_listeners(a: &config::Listen, b: &config::Listen) -> bool {
@@ -356,6 +428,7 @@ impl Wired {
         for tenant in &self.config.tenants {
             backplane::fit(&self.config, tenant)?;
         }
+        self.shared.metrics.make_room();
         let (mut tenants, mut taken_over) = (Vec::with_capacity(self.config.tenants.len()), 0);
         for tenant in &self.config.tenants {
             let kept = before.and_then(|before| before.tenant_like(tenant));
@@ -375,7 +448,7 @@ impl Wired {
             let application = login.identity().application.clone();
             let (tickets, governor) = match kept {
                 Some(kept) => {
-                    kept.tickets.renew_by(login);
+                    kept.tickets.renew_by(login.clone());
                     // What was wrong may be right now.
                     kept.tickets.try_again();
                     kept.governor.set(tenant.bounds);
@@ -383,7 +456,7 @@ impl Wired {
                     (kept.tickets.clone(), kept.governor.clone())
                 }
                 None => {
-                    let tickets = Arc::new(Tickets::start(&tenant.name, login, self.shared.clone(), recalled.ticket, prefetch));
+                    let tickets = Arc::new(Tickets::start(&tenant.name, login.clone(), self.shared.clone(), recalled.ticket, prefetch));
                     // What failed while the tenant did not run may succeed now.
                     let again = Arc::downgrade(&tickets);
                     keeper.on_resume(move || _ = again.upgrade().map(|tickets| tickets.try_again()));
@@ -398,7 +471,8 @@ impl Wired {
                 tenant: context.as_str().to_ascii_lowercase().into(),
                 identity: self.cache.identity(Zeroizing::new(secret).as_bytes()),
             };
-            tenants.push(Arc::new(Tenant { name, context, keeper, homes: KnownHomes::default(), tickets, governor, shelf }));
+            let (homes, counts) = (KnownHomes::default(), self.shared.metrics.tenant(&tenant.name));
+            tenants.push(Arc::new(Tenant { name, context, keeper, homes, tickets, login, governor, shelf, counts }));
         }
         self.tenants = tenants;
         self.backplane.tidy();

@@ -1,15 +1,19 @@
 //! The commands: their definitions, and one file for each that does more than call `app`.
 
+mod admin;
 mod check;
 mod client;
 mod healthcheck;
 mod man;
+mod operate;
 mod policy;
 mod run;
 mod sandbox;
 #[cfg(target_os = "linux")]
 mod service;
+mod status;
 mod ticket;
+mod wait;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -73,6 +77,24 @@ enum Command {
     Client(client::Args),
     /// Ask a running proxy whether it is live; exit code 0 when it is
     Healthcheck(healthcheck::Args),
+    /// Wait until a running proxy is ready; exit code 0 when it is
+    ///
+    /// It need not run yet. Quiet, unless it takes too long.
+    Wait(wait::Args),
+    /// Ask a running proxy to stop, as SIGTERM does
+    ///
+    /// With `wait` this is for jobs beside which soproxy runs: `soproxy wait && job; soproxy shutdown`.
+    Shutdown(wait::ShutdownArgs),
+    /// Show how a running proxy and its tenants stand
+    Status(status::Args),
+    /// Have a running proxy read its configuration anew, and say what came of it
+    Reload(operate::ReloadArgs),
+    /// Have a running proxy fetch another ticket now
+    Renew(operate::TenantArgs),
+    /// Have a running proxy drop a tenant's ticket, also from the store; the next request fetches another
+    Forget(operate::TenantArgs),
+    /// Show or set what a running proxy logs
+    LogLevel(operate::LogLevelArgs),
     /// Rules of what callers may do
     #[command(subcommand)]
     Policy(policy::Command),
@@ -163,6 +185,13 @@ pub fn run(cli: Cli) -> Result<ExitCode, CliError> {
         Command::Sign { tenant } => ticket::sign(&Config::load(&file)?, &tenant),
         Command::Client(args) => client::run(args),
         Command::Healthcheck(args) => on_runtime(healthcheck::run(&file, args)),
+        Command::Wait(args) => on_runtime(wait::wait(&file, args)),
+        Command::Shutdown(args) => on_runtime(wait::shutdown(&file, args)),
+        Command::Status(args) => on_runtime(status::run(&file, args)),
+        Command::Reload(args) => on_runtime(operate::reload(&file, args)),
+        Command::Renew(args) => on_runtime(operate::renew(&file, args)),
+        Command::Forget(args) => on_runtime(operate::forget(&file, args)),
+        Command::LogLevel(args) => on_runtime(operate::log_level(&file, args)),
         Command::Policy(command) => policy::run(command),
         Command::Completions { shell } => {
             let mut script = Vec::new();
@@ -208,7 +237,9 @@ async fn serve(
     let push = (!push.is_empty()).then_some(push).map(tracing::field::debug);
     let sockets = app.sockets();
     let sockets = (!sockets.is_empty()).then_some(sockets).map(tracing::field::debug);
-    tracing::info!(?addresses, sockets, ?admin, push, tenants, "soproxy {} serves", env!("CARGO_PKG_VERSION"));
+    let admin_sockets = app.admin_sockets();
+    let admin_sockets = (!admin_sockets.is_empty()).then_some(admin_sockets).map(tracing::field::debug);
+    tracing::info!(?addresses, sockets, ?admin, admin_sockets, push, tenants, "soproxy {} serves", env!("CARGO_PKG_VERSION"));
     started(&app)?;
     app.run().await;
     if let Some(access_log) = access_log {

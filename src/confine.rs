@@ -72,19 +72,25 @@ impl State {
     pub fn failed(&self) -> bool {
         self.all().iter().any(|held| matches!(held, Held::Failed(_)))
     }
-}
 
-impl fmt::Display for State {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    /// What holds, and what does not with the reason.
+    pub fn told(&self) -> (Vec<String>, Vec<String>) {
         let (mut good, mut bad) = (Vec::new(), Vec::new());
         for held in self.all() {
             match held {
-                Held::Yes(what) => good.push(what.as_str()),
-                Held::Absent(why) | Held::Failed(why) => bad.push(why.as_str()),
+                Held::Yes(what) => good.push(what.clone()),
+                Held::Absent(why) | Held::Failed(why) => bad.push(why.clone()),
             }
         }
         // One reason may do for all.
         bad.dedup();
+        (good, bad)
+    }
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (good, bad) = self.told();
         let good = if good.is_empty() { "by nothing".to_owned() } else { good.join(", ") };
         let bad: String = bad.iter().map(|why| format!("; {why}")).collect();
         write!(f, "{good}{bad}")

@@ -95,6 +95,9 @@
 //! A *refusal* is SuperOffice's 429, or 503 with `Retry-After`; it *cuts* its tenant's *pace*. A call needs a *turn*; the *caller*
 //! that takes turns with others in the *line* is whoever shares an address.
 //!
+//! A *metric* is a family of samples that differ by their labels; a request's time is spent in *phases*. A renewal is *spared* when uses
+//! have made a ticket's window slide past the end that it began with.
+//!
 //! A process that has given up what it does not need is *confined*; a file that is then out of its reach, whatever its permissions, is
 //! *barred*.
 

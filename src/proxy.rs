@@ -56,12 +56,14 @@ use self::route::{Found, Route, Routes};
 use crate::body::Body;
 use crate::clock::Clock;
 use crate::log::{AccessLog, AccessRecord};
-use crate::metrics::Metrics;
+use crate::metrics::{Cells, Lookup, Metrics, TenantCounts};
 use crate::server::guard::HostGuard;
-use crate::server::{Ends, Inbound, Tunnel, TunnelTo};
+use crate::server::tls::Tls;
+use crate::server::{Census, Ends, Inbound, Tunnel, TunnelTo};
 use crate::superoffice::ContextId;
 use crate::superoffice::origin::UpstreamHosts;
 use crate::superoffice::state::keeper::Keeper;
+use crate::superoffice::tenant::TenantLogin;
 use crate::ticket::cache::Tickets;
 use crate::upstream::{self, Upstream};
 
@@ -77,10 +79,14 @@ pub struct Tenant {
     pub homes: KnownHomes,
     /// Its ticket.
     pub tickets: Arc<Tickets>,
+    /// Its way to one.
+    pub login: Arc<TenantLogin>,
     /// Whose call goes next.
     pub governor: Arc<Governor>,
     /// Where its lists are cached.
     pub shelf: Shelf,
+    /// What is counted of it.
+    pub counts: Arc<TenantCounts>,
 }
 
 /// What the cache tells one tenant's answers from another's by.
@@ -108,6 +114,10 @@ pub struct Common {
     pub access_log: Option<Arc<AccessLog>>,
     /// What is counted.
     pub metrics: Arc<Metrics>,
+    /// The callers' connections.
+    pub census: Census,
+    /// The listeners' certificates.
+    pub tls: Arc<[Arc<Tls>]>,
     /// Answers that are kept.
     pub cache: Arc<Cache>,
 }
@@ -157,12 +167,14 @@ pub struct Proxy {
 
 impl Proxy {
     /// One request to one answer.
-    pub async fn handle(&self, request: Box<Request<Inbound>>, ends: Ends) -> Response<Recorded> {
+    pub async fn handle(&self, mut request: Box<Request<Inbound>>, ends: Ends) -> Response<Recorded> {
         let id = request_id(request.headers());
         let target = request.uri().path_and_query().cloned();
         let Common { clock, access_log, metrics, in_flight, .. } = &self.common;
         let record = AccessRecord::start(id, request.method().clone(), target, clock, access_log.clone());
-        let mut account = Account { record, metrics: metrics.clone(), flight: in_flight.enter(), turn: None };
+        let received = request.body_mut().counted();
+        let (metrics, flight) = (metrics.clone(), in_flight.enter());
+        let mut account = Account { record, metrics, cells: None, received, tunnel: false, flight, turn: None };
         let page = self.settings.cors.page(request.headers());
         let preflight = page.as_ref().and_then(|_| cors::preflight(request.method(), request.headers()));
         let mut limit = self.settings.total_timeout.map(|total| (Box::pin(tokio::time::sleep(total)), total));
@@ -170,7 +182,8 @@ impl Proxy {
             Ok(preflight.map(Payload::Own))
         } else if account.flight.is_some() {
             let id = account.record.id.clone();
-            let mut forward = pin!(self.forward(request, &ends, page.is_some(), &mut account.record, &mut account.turn));
+            let Account { record, turn, cells, .. } = &mut account;
+            let mut forward = pin!(self.forward(request, &ends, page.is_some(), record, turn, cells));
             std::future::poll_fn(|cx| {
                 if let Poll::Ready(answered) = caught(&id, || forward.as_mut().poll(cx)) {
                     return Poll::Ready(answered.unwrap_or(Err(ProxyError::Internal)));
@@ -203,6 +216,8 @@ impl Proxy {
             Payload::Tunnel(tunnel) => {
                 // Else it would be under way for hours.
                 account.turn = None;
+                account.tunnel = true;
+                account.metrics.tunnel_began();
                 response.extensions_mut().insert(TunnelTo::new(self.tunnel(tunnel, account)));
                 return response.map(|()| Recorded { payload: Payload::Own(Body::Empty), account: None, limit: None });
             }
@@ -220,6 +235,7 @@ impl Proxy {
         page: bool,
         record: &mut AccessRecord,
         turn: &mut Option<Permit>,
+        cells: &mut Option<Arc<Cells>>,
     ) -> Result<Response<Payload>, ProxyError> {
         let (mut parts, body) = request.into_parts();
         let client = self.known(&parts, ends, record)?;
@@ -232,6 +248,7 @@ impl Proxy {
             Found::Carried(matched) => matched,
             Found::State { tenant, way } => {
                 record.tenant = Some(tenant.name.clone());
+                *cells = Some(tenant.counts.here().clone());
                 self.may_address(client, tenant, record)?;
                 let home = self.settings.front.address(&parts, both(ends), &tenant.name, way).ours();
                 return Box::pin(state::answer(tenant, &parts.method, &home)).await;
@@ -239,6 +256,7 @@ impl Proxy {
         };
         let tenant = matched.tenant;
         record.tenant = Some(tenant.name.clone());
+        *cells = Some(tenant.counts.here().clone());
         let route = matched.route;
         let path = match route {
             _ if self.settings.cache.is_empty() && client.rules.is_open() => String::new(),
@@ -301,7 +319,13 @@ impl Proxy {
                 let target = parts.uri.query().map_or_else(|| path.clone(), |query| format!("{path}?{query}"));
                 let shelf = &tenant.shelf;
                 let asked = Asked { tenant: &shelf.tenant, identity: shelf.identity, target: &target, parts: &parts };
-                Some(Box::pin(self.common.cache.ask(rule, &asked, &self.common.clock)).await)
+                let found = Box::pin(self.common.cache.ask(rule, &asked, &self.common.clock)).await;
+                self.common.metrics.looked_up(match &found {
+                    cache::Found::Answer(_) => Lookup::Hit,
+                    cache::Found::Lead(_) => Lookup::Miss,
+                    cache::Found::Pass(_) => Lookup::Pass,
+                });
+                Some(found)
             }
             None => None,
         };

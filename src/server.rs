@@ -34,7 +34,7 @@ use http_body::Body as HttpBody;
 use tokio_util::task::TaskTracker;
 
 use self::connection::Protocols;
-pub use self::crew::Crew;
+pub use self::crew::{Census, Crew};
 use self::gate::Violation;
 pub use self::handed::Handed;
 pub use self::inbound::Inbound;

@@ -15,6 +15,7 @@ mod writer;
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use zeroize::Zeroizing;
@@ -34,6 +35,8 @@ pub struct Store {
     dir: Dir,
     /// One writing at a time, so that what was saved last is there last.
     writing: Mutex<()>,
+    /// How many records were of no use.
+    set_aside: AtomicUsize,
     _lock: Lock,
 }
 
@@ -85,7 +88,7 @@ impl Store {
         if let Err(error) = dir.sweep() {
             tracing::warn!(%path, %error, "unfinished records from before cannot be removed from the store");
         }
-        Ok(Store { dir, writing: Mutex::new(()), _lock: lock })
+        Ok(Store { dir, writing: Mutex::new(()), set_aside: AtomicUsize::new(0), _lock: lock })
     }
 
     /// Makes the directory if only it is missing.
@@ -106,6 +109,11 @@ impl Store {
         self.dir.path()
     }
 
+    /// How many records could not be used since it was opened.
+    pub fn set_aside(&self) -> usize {
+        self.set_aside.load(Ordering::Relaxed)
+    }
+
     /// What is remembered of a tenant, opened with the first of `keys` that fits. A record that cannot be used is set aside
     /// with a warning: its tenant starts as if there were none.
     pub fn load(&self, identity: &Identity, keys: &[Arc<SigningKey>]) -> Option<Record> {
@@ -123,6 +131,7 @@ impl Store {
                 return None;
             }
         };
+        self.set_aside.fetch_add(1, Ordering::Relaxed);
         let aside = format!("{tenant}.bad");
         let file = self.dir.path().join(&aside);
         match self.dir.set_aside(&name, &aside) {

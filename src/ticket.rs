@@ -68,6 +68,8 @@ pub struct Grant {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{log}")]
 pub struct ExchangeFailure {
+    /// For counting: one word of a short list, which README tells.
+    pub code: &'static str,
     /// For the client: short, without addresses.
     pub wire: String,
     /// For the log: the whole story, with the service's own words and what to do.
@@ -135,6 +137,14 @@ impl Policy {
     pub fn time_left(&self, tenure: &Tenure, now: Moment) -> Duration {
         let issued = now.since(tenure.issued);
         self.lifetime.saturating_sub(tenure.last_used.map_or(issued, |used| issued.min(now.since(used))))
+    }
+
+    /// How often the ticket would have had to be replaced by its last use, had uses not made its window slide.
+    pub fn spared(&self, tenure: &Tenure, now: Moment) -> u64 {
+        let Some(used) = tenure.last_used else { return 0 };
+        let age = now.since(tenure.issued).saturating_sub(now.since(used));
+        let window = self.lifetime.saturating_sub(self.margin());
+        u64::try_from(age.as_millis().checked_div(window.as_millis()).unwrap_or_default()).unwrap_or(u64::MAX)
     }
 
     /// When to renew. Two reasons, the earlier counts:
@@ -257,6 +267,17 @@ mod tests {
         assert_eq!(policy.time_left(&tenure, at(11 * HOUR)), Duration::ZERO);
         tenure.issued = at(5 * HOUR + 1);
         assert_eq!(policy.time_left(&tenure, at(11 * HOUR)), Duration::from_secs(1), "a use of an earlier ticket does not count");
+    }
+
+    #[test]
+    fn renewals_are_spared_by_uses_behind_the_end_of_the_first_window() {
+        let spared =
+            |used: Option<u64>, now| hours(None).spared(&Tenure { issued: at(HOUR), last_used: used.map(at), jitter: 0.0 }, at(now));
+        assert_eq!(spared(None, 20 * HOUR), 0);
+        assert_eq!(spared(Some(6 * HOUR), 6 * HOUR), 0);
+        assert_eq!(spared(Some(7 * HOUR), 7 * HOUR), 1);
+        assert_eq!(spared(Some(7 * HOUR), 12 * HOUR), 1, "since then nobody has needed it");
+        assert_eq!(spared(Some(25 * HOUR), 25 * HOUR), 4);
     }
 
     #[test]

@@ -17,15 +17,16 @@ mod socket;
 pub mod tls;
 mod tunnel;
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::header::{CONNECTION, HOST, HeaderValue, TE};
 use http::uri::Parts;
 use http::{Request, Response, Uri, Version};
 
 pub use self::answer::Answer;
-use self::connect::Connector;
+use self::connect::{Connected, Connector};
 pub use self::link::Tunnel;
 use self::link::{Failed, Link};
 use self::multiplex::Multiplexed;
@@ -35,6 +36,7 @@ use self::request::{Watch, Watched};
 use self::tls::Tls;
 use crate::alarm::Alarms;
 use crate::body::{Body, chain};
+use crate::metrics::Metrics;
 use crate::superoffice::origin::BaseUrl;
 
 /// What the client needs to know.
@@ -93,16 +95,17 @@ struct Inner {
     settings: Settings,
     pool: Pool,
     alarms: Alarms,
+    metrics: Arc<Metrics>,
 }
 
 impl Upstream {
-    /// A client with pools of its own, one per worker. Needs a tokio runtime.
-    pub fn new(tls: Tls, proxies: Proxies, settings: Settings, workers: usize) -> Upstream {
+    /// A client with pools of its own, one per worker, that counts its connections in `metrics`. Needs a tokio runtime.
+    pub fn new(tls: Tls, proxies: Proxies, settings: Settings, workers: usize, metrics: Arc<Metrics>) -> Upstream {
         let limits = [settings.response, settings.body, settings.idle, settings.max_age];
         let shortest = limits.into_iter().filter(|limit| !limit.is_zero()).min().unwrap_or_default();
         let alarms = Alarms::start(shortest);
         let pool = Pool::new(workers, Ages { idle: alarms.ticks(settings.idle), age: alarms.ticks(settings.max_age) });
-        let inner = Arc::new(Inner { connector: Connector::new(tls, proxies, &settings), settings, pool, alarms });
+        let inner = Arc::new(Inner { connector: Connector::new(tls, proxies, &settings), settings, pool, alarms, metrics });
         tokio::spawn(reap(Arc::downgrade(&inner), (shortest / 2).clamp(Duration::from_millis(50), Duration::from_secs(5))));
         Upstream(inner)
     }
@@ -116,7 +119,13 @@ impl Upstream {
         let origin = Uri::from_parts(uri_of_origin(uri)).map_err(|error| unfit(&error))?;
         let origin: BaseUrl = origin.to_string().parse().map_err(|error| unfit(&error))?;
         parts.uri = target.map_or_else(Uri::default, Uri::from);
-        self.send_to(&origin, Request::from_parts(parts, body)).await
+        let mut waited = Duration::ZERO;
+        self.send_to(&origin, Request::from_parts(parts, body), &mut waited).await
+    }
+
+    /// How many connections rest, by authority.
+    pub fn resting(&self) -> BTreeMap<String, usize> {
+        self.0.pool.resting()
     }
 
     /// Closes the connections that rest to `origin`; those in use are closed when they would come to rest.
@@ -124,11 +133,13 @@ impl Upstream {
         self.0.pool.let_go(origin);
     }
 
-    /// Sends one request, whose URI is path and query alone, to an origin. No `async fn`, so that the request is not kept twice.
+    /// Sends one request, whose URI is path and query alone, to an origin; adds to `waited` how long it waited for a new
+    /// connection. No `async fn`, so that the request is not kept twice.
     pub fn send_to(
         &self,
         origin: &BaseUrl,
         request: Request<Body>,
+        waited: &mut Duration,
     ) -> impl Future<Output = Result<Response<Answer>, UpstreamError>> + Send {
         let inner = &self.0;
         let host = inner.pool.host(origin);
@@ -146,16 +157,16 @@ impl Upstream {
                 Err(waiting) => waiting,
             };
             // On the heap, so that the way that nearly all requests go stays small.
-            Box::pin(inner.otherwise(origin, &host, waiting)).await
+            Box::pin(inner.otherwise(origin, &host, waiting, waited)).await
         }
     }
 
     /// Sends a request that asks for another protocol, over a connection of its own.
-    pub async fn upgrade(&self, origin: &BaseUrl, request: Request<Body>) -> Result<Upgraded, UpstreamError> {
+    pub async fn upgrade(&self, origin: &BaseUrl, request: Request<Body>, waited: &mut Duration) -> Result<Upgraded, UpstreamError> {
         let inner = &self.0;
         let host = inner.pool.host(origin);
         let unreachable = |error: hyper::Error| UpstreamError::Unreachable(chain(&error));
-        let connected = inner.connector.connect(origin, true).await?;
+        let connected = inner.connect(origin, true, Instant::now(), waited).await?;
         let link = Link::open(connected, inner.alarms.add(), inner.alarms.now(), true).await.map_err(unreachable)?;
         let mut link = Box::new(link);
         let (mut request, _) = Watched::request(request, link.alarm(), inner.settings.response, true);
@@ -197,6 +208,7 @@ impl Inner {
         origin: &BaseUrl,
         host: &Arc<Host>,
         mut waiting: Waiting,
+        waited: &mut Duration,
     ) -> Result<Response<Answer>, UpstreamError> {
         let ages = self.pool.limits();
         // Every round but the last finds a connection that had been closed while it rested.
@@ -204,15 +216,19 @@ impl Inner {
             let shared = host.share(ages, self.alarms.now());
             // Whether a host speaks HTTP/2 is found out by one connection, not by as many as there are requests.
             let asking = shared.is_none() && self.settings.http2 && origin.is_https() && !host.is_known();
+            let began = Instant::now();
             let turn = if asking { Some(host.first.lock().await) } else { None };
             let outcome = if let Some(link) = host.take(ages, self.alarms.now()) {
                 drop(turn);
                 self.over_any_link(link, host, waiting).await
             } else if let Some(shared) = shared.or_else(|| host.share(ages, self.alarms.now())) {
                 drop(turn);
+                if asking {
+                    *waited += began.elapsed();
+                }
                 self.over_shared(shared, origin, waiting).await
             } else {
-                let connected = self.connector.connect(origin, false).await?;
+                let connected = self.connect(origin, false, began, waited).await?;
                 let now = self.alarms.now();
                 let outcome = if connected.http2 {
                     let shared = Multiplexed::open(connected, now).await.map_err(|error| UpstreamError::Unreachable(chain(&error)))?;
@@ -237,6 +253,18 @@ impl Inner {
                 Err(Sent::NotBegun(request)) => waiting = request,
             }
         }
+    }
+
+    /// A new connection, counted; `began` is when it was first wanted.
+    async fn connect(&self, origin: &BaseUrl, http1_only: bool, began: Instant, waited: &mut Duration) -> Result<Connected, UpstreamError> {
+        let connected = self.connector.connect(origin, http1_only).await;
+        *waited += began.elapsed();
+        let authority = origin.authority().as_str();
+        match &connected {
+            Ok(connected) => connected.tally.stands(self.metrics.opened(authority, connected.http2)),
+            Err(_) => self.metrics.not_opened(authority),
+        }
+        connected
     }
 
     fn over_fresh_link(

@@ -8,6 +8,7 @@ use tokio::sync::Semaphore;
 use super::StartError;
 use crate::clock::Clock;
 use crate::config::{self, Config};
+use crate::metrics::Metrics;
 use crate::superoffice::ExchangeKind;
 use crate::superoffice::application::Application;
 use crate::superoffice::http::Caller;
@@ -68,7 +69,7 @@ impl Wiring {
                 let why = standing.unknown.as_deref().unwrap_or("nobody told it");
                 let wire = "the address of this tenant's web API is not known".to_owned();
                 let hint = "Set its api_url, or list the host in superoffice.upstream_hosts if it is SuperOffice's";
-                Err(ExchangeFailure { log: format!("{wire}: {why}. {hint}"), wire })
+                Err(ExchangeFailure { code: "tenant_address_unknown", log: format!("{wire}: {why}. {hint}"), wire })
             }
         }
     }
@@ -95,8 +96,8 @@ impl Backplane {
         self.known = Vec::new();
     }
 
-    /// Wires the clients. Without trusted roots only a configuration that needs none (loopback, plain) works.
-    pub fn new(config: &Config, clock: Clock) -> Result<Backplane, StartError> {
+    /// Wires the clients, which count in `metrics`. Without trusted roots only a configuration that needs none (loopback, plain) works.
+    pub fn new(config: &Config, clock: Clock, metrics: &Arc<Metrics>) -> Result<Backplane, StartError> {
         let plain = |tenant: &config::Tenant| !tenant.login_url.is_https() && tenant.api_url.as_ref().is_none_or(|api| !api.is_https());
         let config::Outbound { proxies, proxy_from, identity, pins } = &config.outbound;
         if !proxies.is_direct() {
@@ -106,13 +107,15 @@ impl Backplane {
             Err(TlsError::Roots(_)) if config.tenants.iter().all(plain) => tls::no_roots(),
             tls => tls,
         }?;
-        let upstream = Upstream::new(tls, proxies.clone(), config.upstream.settings.clone(), config.listen.threads());
+        let (settings, workers) = (config.upstream.settings.clone(), config.listen.threads());
+        let upstream = Upstream::new(tls, proxies.clone(), settings, workers, metrics.clone());
         let caller = Caller::new(upstream.clone(), config.superoffice.login_timeout);
         let states = Arc::new(keeper::Shared {
             pace: Pace { min: config.state.min_interval, max: config.state.max_interval },
             clock: clock.clone(),
             permits: Arc::new(Semaphore::new(config.renewal.concurrency)),
             patience: config.superoffice.login_timeout + config.state.min_interval + Duration::from_secs(1),
+            metrics: metrics.clone(),
         });
         let (logins, applications, known, pins) = Default::default();
         Ok(Backplane { upstream, caller, clock, states, logins, applications, known, pins })

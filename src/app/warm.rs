@@ -3,7 +3,7 @@
 //! Whatever is recalled is judged as if it had been told long ago: a ticket by its age, its client secret and its system user
 //! token, an address by `upstream_hosts`, a state by how long it is believed.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -12,8 +12,10 @@ use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
+use crate::admin;
 use crate::clock::{Clock, Moment};
 use crate::config;
+use crate::metrics::Metrics;
 use crate::store::{Identity, Record, Source, Store, Writer};
 use crate::superoffice::application::{Application, secret_value};
 use crate::superoffice::serial::Pin;
@@ -42,7 +44,7 @@ pub(super) struct Recalled {
 
 impl Warm {
     /// Opens the store. Without one the proxy works as well; its tickets only cost exchanges again after a restart.
-    pub(super) fn open(path: Option<&Path>) -> Warm {
+    pub(super) fn open(path: Option<&Path>, metrics: &Arc<Metrics>) -> Warm {
         let Some(path) = path else { return Warm::default() };
         let store = match Store::open(path) {
             Ok(store) => Arc::new(store),
@@ -52,7 +54,7 @@ impl Warm {
             }
         };
         let known = Arc::downgrade(&store);
-        match Writer::start(store) {
+        match Writer::start(store, metrics.clone()) {
             Ok(writer) => Warm(Some((writer, known))),
             Err(error) => {
                 tracing::warn!(%error, "the store cannot be written to: going on without");
@@ -96,6 +98,15 @@ impl Warm {
         keeper.on_change(move || of_keeper.changed());
         // Something may have changed before anybody listened; and after a reload another key may have to seal it.
         handle.changed();
+    }
+
+    /// How it is, for people; `path` is where it is to be.
+    pub(super) fn kept(&self, path: PathBuf) -> admin::Kept {
+        let (failing, set_aside) = match &self.0 {
+            Some((writer, store)) => (writer.failing(), store.upgrade().map_or(0, |store| store.set_aside())),
+            None => (0, 0),
+        };
+        admin::Kept { path, open: self.0.is_some(), failing, set_aside }
     }
 
     /// Writes what is not written yet, and gives the store back.

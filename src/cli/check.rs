@@ -33,7 +33,7 @@ const AT_ONCE: usize = 8;
 pub async fn run(file: &Path, online: bool) -> Result<ExitCode, CliError> {
     let config = Config::load(file)?;
     super::log_warnings()?;
-    let mut backplane = Backplane::new(&config, Clock::system())?;
+    let mut backplane = Backplane::new(&config, Clock::system(), &Arc::default())?;
     let caller = Caller::new(backplane.upstream().clone(), config.upstream.settings.response);
     let places = Arc::new(Semaphore::new(AT_ONCE));
     let mut trying = Vec::new();
@@ -81,6 +81,7 @@ pub async fn run(file: &Path, online: bool) -> Result<ExitCode, CliError> {
         eprintln!("note: {error}: run would go on without");
     }
     let sockets = config.listen.sockets.iter().chain(config.listeners.iter().flat_map(|listener| &listener.sockets));
+    let sockets = sockets.chain(config.admin.iter().flat_map(|admin| &admin.sockets));
     for place in sockets {
         if let Err(error) = make_room(&place.path) {
             eprintln!("note: cannot listen on {place}: {error}");
@@ -186,7 +187,7 @@ fn principal(body: &[u8]) -> Option<String> {
 }
 
 /// Columns as wide as their widest cell.
-fn table(rows: &[Vec<String>]) -> String {
+pub(super) fn table(rows: &[Vec<String>]) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let width = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0);
     let widths: Vec<usize> = (0..columns).map(width).collect();

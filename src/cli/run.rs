@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use super::{CliError, on_runtime, prepare_log, serve};
+use crate::admin::Confinement;
 use crate::config::Config;
 use crate::confine::{self, Mounts, Needs, Plan, State};
 use crate::server::Handed;
@@ -31,16 +32,24 @@ pub fn run(file: PathBuf, args: Args) -> Result<ExitCode, CliError> {
     }
     #[cfg(target_os = "linux")]
     let service = super::service::Service::of_this_process(config.listen.shutdown_delay + config.listen.grace);
+    let mut confinement = None;
     if args.no_confine {
         tracing::info!("not confined: --no-confine");
     } else {
         let state = confine::apply(&plan(&config));
-        if state.failed() { tracing::warn!("confined: {state}") } else { tracing::info!("confined: {state}") }
+        if state.failed() {
+            tracing::warn!("confined: {state}")
+        } else {
+            tracing::info!("confined: {state}")
+        }
+        let (holds, lacks) = state.told();
+        confinement = Some(Confinement { holds, lacks });
     }
-    on_runtime(serve(handed, config, Some(file), |_app| {
+    on_runtime(serve(handed, config, Some(file), |app| {
+        confinement.into_iter().for_each(|confinement| app.confined(confinement));
         #[cfg(target_os = "linux")]
         if let Some(service) = service {
-            service.attend(_app);
+            service.attend(app);
         }
         Ok(())
     }))
@@ -85,11 +94,12 @@ fn needs(config: &Config, variable: impl Fn(&str) -> Option<std::ffi::OsString>)
     read.extend(variable("CREDENTIALS_DIRECTORY").filter(|dir| !dir.is_empty()).map(PathBuf::from));
     read.extend(variable("SSL_CERT_DIR").iter().flat_map(std::env::split_paths));
     let listeners = config.listeners.iter().flat_map(|listener| &listener.sockets);
+    let admin = config.admin.iter().flat_map(|admin| &admin.sockets);
     Needs {
         files,
         read,
         write: config.confine.write.iter().chain(&config.store).cloned().collect(),
-        sockets: config.listen.sockets.iter().chain(listeners).map(|place| place.path.clone()).collect(),
+        sockets: config.listen.sockets.iter().chain(listeners).chain(admin).map(|place| place.path.clone()).collect(),
         execute: config.confine.execute.clone(),
     }
 }
@@ -112,6 +122,7 @@ mod tests {
             "[superoffice]\nenvironment = \"sod\"\n[application]\nclient_secret = {{ credential = \"secret\" }}\n\
              private_key = {{ file = \"{}\" }}\n[tenants.Cust1]\nsystem_user_token = {{ file = \"token\" }}\n\
              [listen]\naddress = \"unix:/run/a/s\"\n[[listeners]]\naddress = \"unix:/run/b/s\"\n\
+             [admin]\naddress = \"unix:/run/c/s\"\n\
              [confine]\nread = [\"more\", \"/abs\"]\nwrite = \"w\"\nexecute = \"/usr/bin/vault\"\n",
             key.display()
         );
@@ -131,7 +142,7 @@ mod tests {
         }
         assert_eq!(needs.read, [here("more"), "/abs".into(), dir.path().to_owned(), "/one".into(), "/two".into()]);
         assert_eq!(needs.write, [here("w")]);
-        assert_eq!(needs.sockets, [Path::new("/run/a/s"), Path::new("/run/b/s")]);
+        assert_eq!(needs.sockets, [Path::new("/run/a/s"), Path::new("/run/b/s"), Path::new("/run/c/s")]);
         assert_eq!(needs.execute, [Path::new("/usr/bin/vault")]);
         assert!(config.warnings.iter().any(|warning| warning.key == "confine.read" && warning.what.contains("does not exist")));
     }

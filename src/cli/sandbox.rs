@@ -64,7 +64,7 @@ fn signed_duration(text: &str) -> Result<SignedDuration, String> {
     text.parse().map_err(|error: jiff::Error| error.to_string())
 }
 
-fn duration(text: &str) -> Result<Duration, String> {
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
     Duration::try_from(signed_duration(text)?).map_err(|_| "a duration that is not negative".to_owned())
 }
 

@@ -2,11 +2,12 @@
 //! stand, and, if it asks for that, again and again that all workers are well.
 
 use std::io;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::admin::Readiness;
+use crate::admin::TenantReadiness;
 use crate::app::App;
 use crate::reload::Turn;
 use crate::systemd::{self, Notifier};
@@ -49,7 +50,7 @@ impl Service {
         let (stop, readiness, crew) = (app.stop(), app.readiness(), app.crew());
         let mut turns = app.reloads().turns();
         let first = readiness();
-        let mut told = status(&first);
+        let mut told = status(&first.tenants);
         said(self.notifier.ready(&told));
         let tenants = u32::try_from(first.tenants.len()).unwrap_or(u32::MAX);
         let mut look = interval(LOOK.0 + LOOK.1.saturating_mul(tenants));
@@ -74,7 +75,7 @@ impl Service {
                     turn = turns.recv() => match turn {
                         Some(Turn::Begins) => said(self.notifier.reloading()),
                         Some(Turn::Ends(applied)) => {
-                            told = status(&readiness());
+                            told = status(&readiness().tenants);
                             if !applied {
                                 told.push_str("; the new configuration cannot be used, see the log");
                             }
@@ -83,7 +84,7 @@ impl Service {
                         None => return,
                     },
                     _ = look.tick(), if !leaving => {
-                        let now = status(&readiness());
+                        let now = status(&readiness().tenants);
                         // What a failed reload has added stays until something else changes.
                         if !told.starts_with(&now) {
                             said(self.notifier.status(&now));
@@ -107,10 +108,9 @@ fn said(outcome: io::Result<()>) {
 }
 
 /// `3 of 4 tenants can be served; not Cust2 (failing)`
-fn status(readiness: &Readiness) -> String {
-    let all = readiness.tenants.len();
-    let failing: Vec<String> = readiness
-        .tenants
+fn status(tenants: &BTreeMap<String, TenantReadiness>) -> String {
+    let all = tenants.len();
+    let failing: Vec<String> = tenants
         .iter()
         .filter(|(_, tenant)| !tenant.can_serve)
         .map(|(name, tenant)| format!("{name} ({})", tenant.state))
@@ -128,7 +128,6 @@ fn status(readiness: &Readiness) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::admin::TenantReadiness;
     use crate::superoffice::state::keeper::Report;
     use crate::ticket::cache::Status;
 
@@ -139,9 +138,7 @@ mod tests {
             (tenant.can_serve, tenant.state) = if well { (true, "ready") } else { (false, "failing") };
             (name.to_owned(), tenant)
         };
-        let of = |tenants: Vec<(String, TenantReadiness)>| {
-            status(&Readiness { ready: true, draining: false, tenants: tenants.into_iter().collect() })
-        };
+        let of = |tenants: Vec<(String, TenantReadiness)>| status(&tenants.into_iter().collect());
         assert_eq!(of(vec![tenant("A", true), tenant("B", true)]), "2 of 2 tenants can be served");
         assert_eq!(of(vec![tenant("A", true), tenant("B", false)]), "1 of 2 tenants can be served; not B (failing)");
         let many = ["A", "B", "C", "D", "E"].map(|name| tenant(name, false));

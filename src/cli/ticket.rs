@@ -35,7 +35,7 @@ pub struct Args {
 pub async fn run(config: &Config, args: Args) -> Result<ExitCode, CliError> {
     let tenant = find(config, &args.tenant)?;
     super::log_warnings()?;
-    let wiring = Backplane::new(config, Clock::system())?.tenant(config, tenant, None, None, false)?;
+    let wiring = Backplane::new(config, Clock::system(), &Default::default())?.tenant(config, tenant, None, None, false)?;
     let explainer = Explainer::new(tenant);
     let granted = match args.explain {
         true => wiring.obtain(&|step| eprint!("{}", explainer.tell(&step))).await,

@@ -1,6 +1,7 @@
 //! From settings to [`Config`]: reads the secrets and files they refer to, fills in for each tenant what it takes from
 //! `[superoffice]`, `[application]` and `[upstream]`, and judges what settings mean together.
 
+mod admin;
 mod clients;
 mod confine;
 mod credentials;
@@ -44,7 +45,7 @@ pub(super) fn assemble(
     let listeners = assembly.listeners(&settings);
     let access = assembly.access(&settings);
     let state = assembly.state(&settings.state);
-    let admin = assembly.admin(&settings.admin);
+    let admin = assembly.admin(&settings.admin, &settings.tenants);
     assembly.overlaps(&settings);
     let hosts = assembly.upstream_hosts(&settings);
     let tenants = assembly.tenants(&settings, hosts.as_ref());

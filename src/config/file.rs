@@ -26,13 +26,15 @@ use self::settings::read_all;
 use super::Problem;
 
 pub(super) use self::clients::{ClientSettings, TermsSettings};
-pub(super) use self::doors::{DoorSettings, Owner, Places};
+pub(super) use self::doors::{DoorSettings, Owner, Places, SocketSettings};
 pub(super) use self::env::any as any_variable;
+pub(super) use self::kinds::log_level;
 pub(super) use self::lists::{CacheSettings, ListenerSettings, is_list};
 pub(super) use self::outbound::{Choice, OutboundSettings, PROXY_FORM};
 pub(super) use self::reader::nearest;
 pub(super) use self::settings::{
-    BoundsSettings, ConfineSettings, Credentials, Door, Field, LoginSettings, Settings, StateSettings, SuperOfficeSettings, TenantSettings,
+    AdminSettings, BoundsSettings, ConfineSettings, Credentials, Field, LoginSettings, Settings, StateSettings, SuperOfficeSettings,
+    TenantSettings,
 };
 pub(super) use self::source::Sources;
 
@@ -74,6 +76,8 @@ origins = []
 address = "127.0.0.1:8081"
 hosts = []
 insecure_allow_anonymous = false
+socket_mode = "0600"
+ready_when = "any"
 
 [upstream]
 http2 = "auto"

@@ -63,10 +63,15 @@ pub const ROOT_DIRECTORIES: &[&str] = &[
     "/var/lib/ca-certificates",
 ];
 
-/// How many processors this process may use (std asks the control group whenever it is asked), and where randomness is.
+/// How many processors this process may use (std asks the control group whenever it is asked), what it uses, and where randomness is.
 pub const MACHINE: &[&str] = &[
     "/proc/self/cgroup",
     "/proc/self/mountinfo",
+    // What `/metrics` tells of the process.
+    "/proc/self/stat",
+    "/proc/self/status",
+    "/proc/self/limits",
+    "/proc/self/fd",
     "/sys/fs/cgroup",
     "/sys/devices/system/cpu",
     "/dev/null",

@@ -39,6 +39,8 @@ struct Shared {
     /// Nothing more will come.
     finished: AtomicBool,
     dropped: AtomicU64,
+    /// Those of `dropped` that were told of.
+    told: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -58,6 +60,7 @@ impl AccessLog {
             pending: AtomicBool::new(false),
             finished: AtomicBool::new(false),
             dropped: AtomicU64::new(0),
+            told: AtomicU64::new(0),
         });
         let writing = shared.clone();
         let writer = std::thread::Builder::new().name("access-log".to_owned()).spawn(move || writing.write_to(sink))?;
@@ -78,6 +81,11 @@ impl AccessLog {
         if !shared.pending.load(Ordering::Relaxed) && !shared.pending.swap(true, Ordering::Release) {
             self.thread.unpark();
         }
+    }
+
+    /// How many records were lost so far.
+    pub fn dropped(&self) -> u64 {
+        self.shared.dropped.load(Ordering::Relaxed)
     }
 
     /// Writes what waits, and returns when that is done. Nothing is written afterwards.
@@ -127,7 +135,8 @@ impl Shared {
             let _ = sink.write_all(&bytes);
         }
         let _ = sink.flush();
-        match self.dropped.swap(0, Ordering::Relaxed) {
+        let dropped = self.dropped.load(Ordering::Relaxed);
+        match dropped - self.told.swap(dropped, Ordering::Relaxed) {
             0 => {}
             lines => tracing::warn!(lines, "access records dropped: the log is not read fast enough"),
         }

@@ -3,7 +3,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ use super::links::Rewritten;
 use super::soap::Peeked;
 use crate::body::{Body, BoxError};
 use crate::log::AccessRecord;
-use crate::metrics::Metrics;
+use crate::metrics::{Cells, Ended, Metrics, Phases};
 use crate::ticket::Ticket;
 use crate::upstream::{self, Answer};
 
@@ -34,6 +34,11 @@ impl InFlight {
     /// None yet.
     pub fn new(most: usize) -> InFlight {
         InFlight { now: AtomicUsize::new(0), most }
+    }
+
+    /// How many there are now.
+    pub fn now(&self) -> usize {
+        self.now.load(Ordering::Relaxed)
     }
 
     /// One more, until what is given back is dropped; `None` when there are too many.
@@ -57,6 +62,12 @@ impl Drop for Flight {
 pub(super) struct Account {
     pub(super) record: AccessRecord,
     pub(super) metrics: Arc<Metrics>,
+    /// Its tenant's counters, once that is known.
+    pub(super) cells: Option<Arc<Cells>>,
+    /// Bytes that came of its body, if it has one.
+    pub(super) received: Option<Arc<AtomicU64>>,
+    /// It has become a tunnel.
+    pub(super) tunnel: bool,
     pub(super) flight: Option<Flight>,
     /// Its turn among its tenant's calls, if it went upstream.
     pub(super) turn: Option<Permit>,
@@ -74,7 +85,22 @@ impl Account {
 impl Drop for Account {
     fn drop(&mut self) {
         let record = &self.record;
-        self.metrics.request(record.status, record.error, record.bytes, record.elapsed());
+        let took = record.elapsed();
+        let received = self.received.as_ref().map_or(0, |received| received.load(Ordering::Relaxed)) + record.received.unwrap_or_default();
+        let AccessRecord { ref method, status, error, bytes: sent, .. } = *record;
+        let ended = Ended { method, status, error, received, sent, took };
+        match &self.cells {
+            Some(cells) => cells.request(&ended),
+            None => self.metrics.untold(&ended),
+        }
+        if let Some(sent) = record.sent {
+            let first_byte = record.answered.map(|answered| answered.saturating_sub(sent));
+            let (queue, ticket, connect) = (record.queue_wait, record.ticket_wait, record.connect);
+            self.metrics.phases(&Phases { queue, ticket, connect, first_byte, total: took });
+        }
+        if self.tunnel {
+            self.metrics.tunnel_ended();
+        }
     }
 }
 

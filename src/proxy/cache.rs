@@ -126,6 +126,11 @@ impl Cache {
         self.lock().size()
     }
 
+    /// How many answers had to make room for others so far.
+    pub fn evicted(&self) -> u64 {
+        self.lock().evicted()
+    }
+
     /// A number for a credential; it tells nothing of it, and is another one in each process.
     pub fn identity(&self, secret: &[u8]) -> u64 {
         self.secrets.hash_one(secret)

@@ -135,6 +135,17 @@ impl ProxyError {
         ("upstream_timeout", 504),
     ];
 
+    /// The codes alone.
+    pub const CODES: [&'static str; Self::TABLE.len()] = {
+        let mut codes = [""; Self::TABLE.len()];
+        let mut at = 0;
+        while at < codes.len() {
+            codes[at] = Self::TABLE[at].0;
+            at += 1;
+        }
+        codes
+    };
+
     /// What a request to a tenant that does not run gets.
     pub fn outage(outage: &Outage) -> ProxyError {
         match outage.deleted {

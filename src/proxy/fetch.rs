@@ -116,9 +116,11 @@ impl Proxy {
                     }
                 },
             };
+            record.sent = Some(sent.mono.saturating_sub(record.started.mono));
             let answered = self.send(&mut outgoing, &ticket, to, body, record).await;
             let pause = answered.as_ref().ok().and_then(|response| governor::pause(response.status(), response.headers(), sent.wall));
             if let Some(pause) = pause {
+                tenant.counts.refused();
                 tenant.governor.refused(&permit, pause);
             }
             *turn = Some(permit);
@@ -138,6 +140,7 @@ impl Proxy {
                         record.cause = Some(why);
                         ProxyError::UpstreamUnreachable
                     })?;
+                    sent = self.common.clock.now();
                     continue;
                 }
                 Err(error) => return Err(self.explain(error, &overrun, record)),
@@ -224,9 +227,12 @@ impl Proxy {
     ) -> Result<Response<Payload>, UpstreamError> {
         record.ticket = Some(ticket.clone());
         record.upstream = Some(base.clone());
+        record.answered = None;
         let request = outgoing.with(ticket, base, body)?;
         if outgoing.upgrade {
-            return Ok(match Box::pin(self.common.upstream.upgrade(base, request)).await? {
+            let upgraded = Box::pin(self.common.upstream.upgrade(base, request, &mut record.connect)).await?;
+            record.answered = Some(record.elapsed());
+            return Ok(match upgraded {
                 Upgraded::Tunnel(mut head, tunnel) => {
                     keep_secrets(head.headers_mut(), ticket, record);
                     switching(head, tunnel)
@@ -234,7 +240,8 @@ impl Proxy {
                 Upgraded::Refused(response) => answer(response, ticket, record),
             });
         }
-        let response = self.common.upstream.send_to(base, request).await?;
+        let response = self.common.upstream.send_to(base, request, &mut record.connect).await?;
+        record.answered = Some(record.elapsed());
         // Nobody asked for it; passed on, it would make the caller speak another protocol.
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             return Err(UpstreamError::Unreachable("101 Switching Protocols, which nobody asked for".to_owned()));

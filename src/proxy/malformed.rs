@@ -3,13 +3,14 @@
 
 use std::time::Duration;
 
-use http::{HeaderMap, Response};
+use http::{HeaderMap, Method, Response};
 
 use super::Proxy;
 use super::caller::request_id;
 use super::error::ProxyError;
 use super::headers::REQUEST_ID;
 use crate::body::Body;
+use crate::metrics::Ended;
 use crate::server::gate::Violation;
 
 impl Proxy {
@@ -24,7 +25,10 @@ impl Proxy {
         let id = request_id(&HeaderMap::new());
         let mut response = error.response(id.to_str().unwrap_or_default());
         response.headers_mut().insert(REQUEST_ID, id);
-        self.common.metrics.request(Some(response.status()), Some(error.code()), 0, Duration::ZERO);
+        // Whatever its method says, nobody has understood it.
+        let method = Method::from_bytes(b"-").unwrap_or_default();
+        let (status, error) = (Some(response.status()), Some(error.code()));
+        self.common.metrics.untold(&Ended { method: &method, status, error, received: 0, sent: 0, took: Duration::ZERO });
         response
     }
 }

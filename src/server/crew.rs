@@ -51,6 +51,11 @@ impl Crew {
         None
     }
 
+    /// Counts the connections that the threads have.
+    pub fn census(&self) -> Census {
+        Census(self.0.iter().map(|worker| worker.load.clone()).collect())
+    }
+
     /// Runs `job` in the runtime of the worker that has the fewest connections.
     pub fn give(&self, job: impl FnOnce(Load) + Send + 'static) {
         let Some(idlest) = self.0.iter().min_by_key(|worker| worker.load.load(Ordering::Relaxed)) else { return };
@@ -58,6 +63,17 @@ impl Crew {
         let load = Load(idlest.load.clone());
         // A worker ends only after the crew.
         let _ = idlest.jobs.send(Box::new(move || job(load)));
+    }
+}
+
+/// How many connections a crew has; keeps none of its threads.
+#[derive(Clone, Debug, Default)]
+pub struct Census(Arc<[Arc<AtomicUsize>]>);
+
+impl Census {
+    /// Now.
+    pub fn connections(&self) -> usize {
+        self.0.iter().map(|load| load.load(Ordering::Relaxed)).sum()
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
@@ -21,6 +21,8 @@ pub struct Inbound {
     /// Runs while the body is waited for; made when that first happens.
     patience: Option<Pin<Box<Sleep>>>,
     waiting: bool,
+    /// Bytes that came, if somebody wants to know.
+    counted: Option<Arc<AtomicU64>>,
 }
 
 impl Inbound {
@@ -28,7 +30,15 @@ impl Inbound {
         if !body.is_end_stream() {
             vitals.unread.store(true, Ordering::Relaxed);
         }
-        Inbound { body, vitals: vitals.clone(), patience: None, waiting: false }
+        Inbound { body, vitals: vitals.clone(), patience: None, waiting: false, counted: None }
+    }
+
+    /// Counts the bytes that come from now on, if any are to come.
+    pub fn counted(&mut self) -> Option<Arc<AtomicU64>> {
+        if !self.body.is_end_stream() {
+            self.counted = Some(Arc::default());
+        }
+        self.counted.clone()
     }
 
     fn poll_patience(&mut self, cx: &mut Context<'_>) -> Poll<()> {
@@ -52,6 +62,9 @@ impl HttpBody for Inbound {
             return Poll::Ready(Some(Err(Stalled(self.vitals.limits.body).into())));
         }
         self.waiting = false;
+        if let (Some(counted), Poll::Ready(Some(Ok(frame)))) = (&self.counted, &polled) {
+            counted.fetch_add(frame.data_ref().map_or(0, |data| data.len() as u64), Ordering::Relaxed);
+        }
         // Nobody asks on behind trailers.
         let last = matches!(&polled, Poll::Ready(None)) || matches!(&polled, Poll::Ready(Some(Ok(frame))) if frame.is_trailers());
         if last || self.body.is_end_stream() {

@@ -5,7 +5,7 @@ use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
@@ -78,9 +78,22 @@ const READABLE: &str = "name a file that the user that runs soproxy can read; pa
 const CHAIN: &str = "a PEM chain: the listener's certificate first, those of the authorities between behind it";
 const PEM_KEY: &str = "a private key as PEM (PKCS#8, PKCS#1 or SEC1) without a passphrase, such as { file = \"privkey.pem\" }";
 
+/// What was read.
+struct Loaded {
+    config: Arc<ServerConfig>,
+    /// What should be known although it works.
+    warning: Option<String>,
+    /// When the listener's certificate runs out.
+    expires: Option<SystemTime>,
+}
+
 impl Files {
     /// Reads and judges all of them; and what should be known although it works.
     pub fn load(&self) -> Result<(Arc<ServerConfig>, Option<String>), Unusable> {
+        self.read().map(|loaded| (loaded.config, loaded.warning))
+    }
+
+    fn read(&self) -> Result<Loaded, Unusable> {
         let wrong = |setting, hint| move |what: String| Unusable { setting, what, hint };
         let chain = certificates(&self.certificate).map_err(wrong(CERTIFICATE, CHAIN))?;
         let provider = Arc::new(aws_lc_rs::default_provider());
@@ -93,6 +106,7 @@ impl Files {
         let key = provider.key_provider.load_private_key(key);
         let key = key.map_err(|error| wrong(KEY, PEM_KEY)(format!("{place}the key cannot be used: {error}")))?;
         let warning = out_of_date(&chain[0], SystemTime::now()).map(|when| format!("{} {when}", self.certificate.display()));
+        let expires = expiry(&chain[0]);
         let certified = CertifiedKey::new(chain, key);
         match certified.keys_match() {
             Ok(()) | Err(rustls::Error::InconsistentKeys(InconsistentKeys::Unknown)) => {}
@@ -127,7 +141,7 @@ impl Files {
             config.session_storage = Arc::new(NoServerSessionStorage {});
             config.send_tls13_tickets = 0;
         }
-        Ok((Arc::new(config), warning))
+        Ok(Loaded { config: Arc::new(config), warning, expires })
     }
 
     fn watched(&self) -> impl Iterator<Item = &Path> {
@@ -151,6 +165,8 @@ pub struct Tls {
 }
 
 struct Seen {
+    /// When the certificate in use runs out.
+    expires: Option<SystemTime>,
     /// How the files looked when they were read.
     read: Vec<Option<Look>>,
     /// How they looked the last time.
@@ -168,8 +184,8 @@ impl Tls {
     pub fn new(files: Files) -> Result<Arc<Tls>, Unusable> {
         // Before they are read: what changes meanwhile is seen as a change.
         let read = files.look();
-        let (config, _) = files.load()?;
-        let seen = Mutex::new(Seen { last: read.clone(), read });
+        let Loaded { config, expires, .. } = files.read()?;
+        let seen = Mutex::new(Seen { expires, last: read.clone(), read });
         Ok(Arc::new(Tls { files, current: ArcSwap::new(config), seen }))
     }
 
@@ -178,12 +194,21 @@ impl Tls {
         self.current.load_full()
     }
 
+    /// The file of the certificate, and when the one in use runs out.
+    pub fn expires(&self) -> (&Path, Option<SystemTime>) {
+        (&self.files.certificate, self.seen().expires)
+    }
+
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Reads the files if they have changed. Unless it is `urgent` they must have been at rest for a while: a certificate and
     /// its key are not written at the same moment.
     pub fn renew(&self, urgent: bool) {
         let now = self.files.look();
         {
-            let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut seen = self.seen();
             let rests = seen.last == now;
             seen.last.clone_from(&now);
             if seen.read == now || !(rests || urgent) {
@@ -192,9 +217,10 @@ impl Tls {
             seen.read = now;
         }
         let file = self.files.certificate.display();
-        match self.files.load() {
-            Ok((config, warning)) => {
+        match self.files.read() {
+            Ok(Loaded { config, warning, expires }) => {
                 self.current.store(config);
+                self.seen().expires = expires;
                 tracing::info!(%file, "the listener's certificate was read anew; new connections get it");
                 if let Some(warning) = warning {
                     tracing::warn!("tls_certificate: {warning}");
@@ -237,6 +263,11 @@ fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, String> {
         Err(error) if confine::bars(path) => Err(format!("{} cannot be read: {error}; {}", path.display(), confine::FILE_HINT)),
         Err(error) => Err(format!("{} cannot be read: {error}", path.display())),
     }
+}
+
+fn expiry(certificate: &CertificateDer<'_>) -> Option<SystemTime> {
+    let certificate = x509_cert::Certificate::from_der(certificate).ok()?;
+    Some(certificate.tbs_certificate().validity().not_after.to_system_time())
 }
 
 /// What a certificate says of its time, if it is not now.

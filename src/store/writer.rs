@@ -13,6 +13,7 @@ use sha2::{Digest, Sha256};
 
 use self::queue::{Job, Queue, Written};
 use super::{Identity, Record, Store};
+use crate::metrics::Metrics;
 use crate::superoffice::signing::SigningKey;
 
 /// Tells what a tenant's record is now, and the key that seals it; `None`: there is nothing to keep, and what is stored stays.
@@ -40,13 +41,13 @@ impl Shared {
 }
 
 impl Writer {
-    /// Starts the thread, which has the store from now on. Fails only when the system gives no thread.
-    pub fn start(store: Arc<Store>) -> io::Result<Writer> {
+    /// Starts the thread, which has the store from now on, and counts in `metrics` what it writes. Fails only when the system gives no thread.
+    pub fn start(store: Arc<Store>, metrics: Arc<Metrics>) -> io::Result<Writer> {
         let shared = Arc::new(Shared { queue: Mutex::default(), wake: Condvar::new(), ended: Condvar::new() });
         let (theirs, dispatch) = (shared.clone(), tracing::dispatcher::get_default(Clone::clone));
         thread::Builder::new().name("soproxy-store".to_owned()).spawn(move || {
             tracing::dispatcher::with_default(&dispatch, || {
-                work(&theirs, &store);
+                work(&theirs, &store, &metrics);
                 drop(store);
                 theirs.queue().ended = true;
                 theirs.ended.notify_all();
@@ -61,6 +62,11 @@ impl Writer {
         // What is replaced is dropped without the lock: what its source holds may do anything.
         let (id, _replaced) = self.shared.queue().attach(identity, source);
         Handle { id, shared: self.shared.clone() }
+    }
+
+    /// How many tenants' records could not be written the last time.
+    pub fn failing(&self) -> usize {
+        self.shared.queue().failing()
     }
 
     /// Takes every tenant for changed, because of the last uses that nobody has told of, writes what is new, and gives the
@@ -130,12 +136,15 @@ impl fmt::Debug for Handle {
     }
 }
 
-fn work(shared: &Shared, store: &Store) {
+fn work(shared: &Shared, store: &Store, metrics: &Metrics) {
     while let Some(job) = next(shared) {
         // A source that panics must not end the writing of all others.
         let outcome = catch_unwind(AssertUnwindSafe(|| write(store, &job)));
         let outcome = outcome.unwrap_or_else(|_| Err(io::Error::other("it panicked while its record was made")));
-        let told = match outcome {
+        if let Some(success) = outcome.as_ref().map_or(Some(false), |(_, wrote)| wrote.then_some(true)) {
+            metrics.stored(success);
+        }
+        let told = match outcome.map(|(written, _)| written) {
             Ok(written) => shared.queue().succeeded(job.id, written).then_some(None),
             Err(error) => shared.queue().failed(job.id, Instant::now(), rand::random()).then_some(Some(error)),
         };
@@ -169,16 +178,17 @@ fn next(shared: &Shared) -> Option<Job> {
     }
 }
 
-/// Writes a tenant's record, unless it is what was written the last time.
-fn write(store: &Store, job: &Job) -> io::Result<Option<Written>> {
-    let Some((key, record)) = (job.source)() else { return Ok(None) };
+/// Writes a tenant's record, unless it is what was written the last time; and whether it was.
+fn write(store: &Store, job: &Job) -> io::Result<(Option<Written>, bool)> {
+    let Some((key, record)) = (job.source)() else { return Ok((None, false)) };
     let plain = record.encode()?;
     let digest: [u8; 32] = Sha256::digest(&*plain).into();
     let same = |written: &Written| written.digest == digest && (Arc::ptr_eq(&written.key, &key) || written.key == key);
-    if !job.written.as_deref().is_some_and(same) {
+    let new = !job.written.as_deref().is_some_and(same);
+    if new {
         store.put(&job.identity, &key, plain)?;
     }
-    Ok(Some(Written { key, digest }))
+    Ok((Some(Written { key, digest }), new))
 }
 
 #[cfg(test)]

@@ -82,6 +82,12 @@ impl Application {
         &self.keys[self.good.load(Ordering::Relaxed) / self.secrets.len()]
     }
 
+    /// Where the pair that was accepted last stands in the two lists: the private key's place, and the client secret's.
+    pub fn accepted_pair(&self) -> (usize, usize) {
+        let good = self.good.load(Ordering::Relaxed);
+        (good / self.secrets.len(), good % self.secrets.len())
+    }
+
     /// All private keys.
     pub fn keys(&self) -> &[Arc<SigningKey>] {
         &self.keys
@@ -172,6 +178,7 @@ mod tests {
         assert_eq!(order(&application, &[1]), [0, 2, 3, 1], "other secrets come first");
         assert_eq!(order(&application, &[0, 1]), [3, 0, 1, 2]);
         assert_eq!(pair.place(&application), "private key 2, client secret 2");
+        assert_eq!(application.accepted_pair(), (1, 1));
         assert_eq!(application.choice().unwrap(), "2 private keys and 2 client secrets");
     }
 

@@ -149,6 +149,28 @@ impl LoginError {
         }
     }
 
+    /// For counting, as README lists it.
+    fn code(&self) -> &'static str {
+        match self {
+            LoginError::Sign(_) | LoginError::Request(_) => "credentials_unusable",
+            LoginError::Call(CallError::Timeout(_)) | LoginError::KeysCall(CallError::Timeout(_)) => "login_timeout",
+            LoginError::Call(_) | LoginError::KeysCall(_) => "login_unreachable",
+            LoginError::Reply(_) => "reply_unreadable",
+            LoginError::Refused { code, .. } => match code {
+                None => "refused",
+                Some(SuperIdCode::Revoked) => "refused_revoked",
+                Some(SuperIdCode::InvalidRedirectUrl) => "refused_invalid_redirect_url",
+                Some(SuperIdCode::Expired) => "refused_expired",
+                Some(SuperIdCode::Denied) => "refused_denied",
+                Some(SuperIdCode::NeedsReapproval) => "refused_needs_reapproval",
+                Some(SuperIdCode::InvalidTimestamp) => "refused_invalid_timestamp",
+                Some(SuperIdCode::InvalidSignature) => "refused_invalid_signature",
+            },
+            LoginError::Keys(_) => "keys_unavailable",
+            LoginError::Token(_) => "token_invalid",
+        }
+    }
+
     /// The client's text: whose fault it is and the code, no addresses.
     fn wire(&self) -> String {
         match self {
@@ -173,7 +195,7 @@ impl LoginError {
 
 impl From<LoginError> for ExchangeFailure {
     fn from(error: LoginError) -> ExchangeFailure {
-        ExchangeFailure { wire: error.wire(), log: error.to_string() }
+        ExchangeFailure { code: error.code(), wire: error.wire(), log: error.to_string() }
     }
 }
 
@@ -226,11 +248,15 @@ impl Login {
         &self.clock
     }
 
+    /// How far the login service's clock is ahead of ours, as far as its answers have told.
+    pub fn skew(&self) -> SignedDuration {
+        SignedDuration::from_millis(self.skew.load(Ordering::Relaxed))
+    }
+
     /// Our wall clock, corrected by what the login service's `Date` told.
     pub fn corrected_now(&self) -> Timestamp {
-        let skew = SignedDuration::from_millis(self.skew.load(Ordering::Relaxed));
         let now = self.clock.now().wall;
-        now.checked_add(skew).unwrap_or(now)
+        now.checked_add(self.skew()).unwrap_or(now)
     }
 
     /// One exchange. A refused timestamp is retried once at once, with the corrected time.

@@ -62,6 +62,13 @@ const CONDITIONS: [(Condition, &str, u8, &str, u64); 11] = [
     (Condition::MigrationPending, "MigrationPending", 12, "the tenant is about to be moved", 5 * MINUTE),
 ];
 
+impl Condition {
+    /// SuperOffice's name for it; `other` for those that it does not document.
+    pub fn name(self) -> &'static str {
+        CONDITIONS.iter().find(|(condition, ..)| *condition == self).map_or("other", |(_, name, ..)| name)
+    }
+}
+
 /// What the state endpoint says of a tenant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TenantState {
@@ -96,6 +103,19 @@ pub enum StateError {
     /// Readable, but without an address.
     #[error("the tenant state endpoint tells no web API address (state: {0})")]
     NoApi(String),
+}
+
+impl StateError {
+    /// For counting, as README lists it.
+    pub fn code(&self) -> &'static str {
+        match self {
+            StateError::Call(CallError::Timeout(_)) => "timeout",
+            StateError::Call(_) => "unreachable",
+            StateError::Status(_) => "status",
+            StateError::Malformed(_) => "malformed",
+            StateError::NoApi(_) => "no_address",
+        }
+    }
 }
 
 /// Asks for a tenant's state. The endpoint needs no credential.

@@ -68,6 +68,11 @@ impl TenantLogin {
         &self.identity
     }
 
+    /// Its login service.
+    pub fn login(&self) -> &Login {
+        &self.login
+    }
+
     /// One exchange, observed; while one secret replaces another as many as it takes. A refused one costs no row.
     pub async fn obtain(&self, observer: Observer<'_>) -> Result<Granted, ExchangeFailure> {
         let Identity { context, system_user_token, application, .. } = &self.identity;
@@ -108,7 +113,7 @@ impl TenantLogin {
                 }
             }
         }
-        let mut refused = refused.unwrap_or_else(|| ExchangeFailure { wire: String::new(), log: String::new() });
+        let mut refused = refused.unwrap_or_else(|| ExchangeFailure { code: "refused", wire: String::new(), log: String::new() });
         if let Some(choice) = application.choice() {
             refused.log = format!("{} (none of {choice} is accepted)", refused.log);
         }
@@ -123,7 +128,7 @@ impl TenantLogin {
                 "{changed}: the ticket is not used. If SuperOffice has replaced this tenant's database, say so by `serial = {:?}` in its table, and reload; if not, find out who answers in its place",
                 changed.seen
             );
-            let failure = ExchangeFailure { wire, log };
+            let failure = ExchangeFailure { code: "foreign_database", wire, log };
             *lock(&self.foreign) = Some((failure.clone(), self.login.clock().now()));
             return Err(failure);
         }
@@ -131,7 +136,7 @@ impl TenantLogin {
         let authorization = Zeroizing::new([b"SOTicket ", claims.ticket.expose_secret().as_bytes()].concat());
         let authorization = secret_value(authorization).ok_or_else(|| {
             let text = "the token's ticket holds characters that no header can carry".to_owned();
-            ExchangeFailure { wire: text.clone(), log: text }
+            ExchangeFailure { code: "ticket_unusable", wire: text.clone(), log: text }
         })?;
         Ok(Granted { grant: Grant { authorization, app_token: pair.secret.header().clone() }, claims })
     }
@@ -143,7 +148,8 @@ impl TenantLogin {
             let secrets = application.secrets().iter().map(|secret| secret.expose());
             redact(text, secrets.chain([system_user_token.expose()]).chain(signatures.iter().map(String::as_str)))
         };
-        ExchangeFailure { wire: hide(&failure.wire), log: format!("{} ({})", hide(&failure.log), self.login.origin()) }
+        let (wire, log) = (hide(&failure.wire), format!("{} ({})", hide(&failure.log), self.login.origin()));
+        ExchangeFailure { wire, log, ..failure }
     }
 }
 
@@ -154,7 +160,7 @@ impl Exchange for TenantLogin {
             if let Some(outage) = self.keeper.now().outage(now) {
                 // Nobody can be served, and an exchange would want the tenant's database.
                 let text = format!("no ticket while the tenant does not run: {outage}");
-                return Err(ExchangeFailure { wire: text.clone(), log: text });
+                return Err(ExchangeFailure { code: "tenant_not_running", wire: text.clone(), log: text });
             }
             if let Some((failure, at)) = lock(&self.foreign).clone()
                 && now.since(at) < FOREIGN_PAUSE

@@ -7,6 +7,7 @@
 //! uses is a few hundred bytes, and ten thousand of them are no matter.
 
 mod brake;
+mod demand;
 mod mark;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -20,9 +21,12 @@ use tokio::task::AbortHandle;
 use tokio_util::task::AbortOnDropHandle;
 
 use self::brake::{Brake, Verdict};
+pub use self::demand::History;
+use self::demand::Past;
 use self::mark::UseMark;
 use super::{Exchange, ExchangeFailure, Kept, Plan, Policy, Tenure, Ticket, backoff};
 use crate::clock::{Clock, Moment};
+use crate::metrics::{Metrics, TenantCounts};
 
 /// The renewing task looks at the clocks at least this often, so that it notices a suspend.
 const LOOK_AGAIN: Duration = Duration::from_secs(30);
@@ -38,6 +42,8 @@ pub struct Shared {
     pub permits: Arc<Semaphore>,
     /// How long a caller waits for the exchange that is on, its turn among all tenants' included.
     pub patience: Duration,
+    /// Where exchanges are counted.
+    pub metrics: Arc<Metrics>,
 }
 
 /// One tenant's ticket. Dropping it ends the renewing task.
@@ -69,6 +75,8 @@ pub enum Refusal {
 pub struct Status {
     /// The ticket in the slot, if it can still be used: generation and age.
     pub ticket: Option<(u64, Duration)>,
+    /// How long it can be used, if it is not used before.
+    pub time_left: Option<Duration>,
     /// An exchange is on.
     pub renewing: bool,
     /// There was a ticket at some time.
@@ -101,6 +109,8 @@ struct Slot {
     accepted: AtomicU64,
     /// Generations up to this one are rejected.
     invalidated: AtomicU64,
+    /// Generations up to this one shall be replaced, because an operator says so; they are as good as before until then.
+    demanded: AtomicU64,
     /// Somebody wants a ticket although the policy would not fetch one.
     wanted: AtomicBool,
     renewer: Mutex<Renewer>,
@@ -112,6 +122,10 @@ struct Slot {
     changed: Notify,
     keeping: Mutex<Keeping>,
     brake: Mutex<Brake>,
+    past: Mutex<Past>,
+    counts: Arc<TenantCounts>,
+    /// How many renewals were counted that the ticket in use was spared.
+    spared: AtomicU64,
 }
 
 /// The renewing task.
@@ -151,6 +165,12 @@ impl Tickets {
         });
         let prefetch = prefetch && kept.is_none();
         let generation = kept.as_ref().filter(|kept| kept.accepted).map_or(0, |kept| kept.ticket.generation);
+        let counts = shared.metrics.tenant(tenant);
+        // What an earlier process was spared is not ours to count.
+        let spared = kept.as_ref().map_or(0, |kept| {
+            let tenure = Tenure { issued: kept.ticket.issued, last_used: kept.last_used, jitter: 0.0 };
+            shared.policy.spared(&tenure, now)
+        });
         let last_used = UseMark::default();
         let told = kept.as_ref().and_then(|kept| kept.last_used);
         told.into_iter().for_each(|used| last_used.set(used));
@@ -163,6 +183,7 @@ impl Tickets {
             last_used,
             accepted: AtomicU64::new(generation),
             invalidated: AtomicU64::new(0),
+            demanded: AtomicU64::new(0),
             wanted: AtomicBool::new(prefetch),
             renewer: Mutex::default(),
             wake: Notify::new(),
@@ -171,6 +192,9 @@ impl Tickets {
             changed: Notify::new(),
             keeping: Mutex::new(Keeping { changed: None, told }),
             brake: Mutex::default(),
+            past: Mutex::default(),
+            counts,
+            spared: AtomicU64::new(spared),
         });
         if prefetch || slot.current.load().is_some() {
             slot.wake();
@@ -304,11 +328,13 @@ impl Slot {
 
     async fn wait_for(self: &Arc<Self>, fits: impl Fn(&Ticket, Moment) -> bool, or_doubted: bool) -> Result<Arc<Ticket>, Unavailable> {
         let waiting = self.wait_without_limit(fits, or_doubted);
-        tokio::time::timeout(self.shared.patience, waiting).await.unwrap_or_else(|_| {
-            let wire = "the login service has not answered yet".to_owned();
-            let log = format!("{wire}, after {:?}", self.shared.patience);
-            Err(Unavailable { failure: ExchangeFailure { wire, log }, retry_after: Duration::from_secs(5) })
-        })
+        tokio::time::timeout(self.shared.patience, waiting).await.unwrap_or_else(|_| Err(self.not_yet()))
+    }
+
+    fn not_yet(&self) -> Unavailable {
+        let wire = "the login service has not answered yet".to_owned();
+        let log = format!("{wire}, after {:?}", self.shared.patience);
+        Unavailable { failure: ExchangeFailure { code: "late", wire, log }, retry_after: Duration::from_secs(5) }
     }
 
     async fn wait_without_limit(
@@ -411,6 +437,7 @@ impl Slot {
                     }
                 },
                 Plan::Wait(wait) => {
+                    self.count_spared();
                     self.tell_of_use();
                     tokio::select! {
                         () = self.shared.clock.sleep(wait.min(LOOK_AGAIN)) => {}
@@ -449,7 +476,7 @@ impl Slot {
         let Some(ticket) = self.current.load_full() else {
             return if self.wanted.load(Ordering::Acquire) { Plan::Renew } else { Plan::Lapse };
         };
-        if ticket.generation <= self.invalidated.load(Ordering::Acquire) {
+        if ticket.generation <= self.invalidated.load(Ordering::Acquire).max(self.demanded.load(Ordering::Acquire)) {
             return Plan::Renew;
         }
         match self.shared.policy.plan(&self.tenure(&ticket), now) {
@@ -465,25 +492,32 @@ impl Slot {
         let Ok(permit) = self.shared.permits.acquire().await else { return Err(removed().failure) };
         let grant = loop {
             let exchange = lock(&self.exchange).clone();
+            let began = self.shared.clock.mono();
             // In a task of its own, so that even a panic in it is a failure like any other.
             let grant = AbortOnDropHandle::new(tokio::spawn(async move { exchange.exchange().await })).await;
             let grant = grant.unwrap_or_else(|error| {
                 let wire = "the exchange broke off".to_owned();
-                Err(ExchangeFailure { log: format!("{wire}: {error}"), wire })
-            })?;
+                Err(ExchangeFailure { code: "broke_off", log: format!("{wire}: {error}"), wire })
+            });
+            let failure = grant.as_ref().err().map(|failure| failure.code);
+            self.shared.metrics.exchanged(&self.counts, failure, self.shared.clock.mono().saturating_sub(began));
+            let grant = grant?;
             // A reload may have taken the client secret away meanwhile.
             if lock(&self.exchange).owns(&grant.app_token) {
                 break grant;
             }
         };
         drop(permit);
+        self.count_spared();
         let before = self.current.load_full();
-        let generation = before.as_ref().map_or(0, |ticket| ticket.generation) + 1;
+        let generation = self.newest() + 1;
         let after_refusal = before.is_some_and(|ticket| ticket.generation <= self.invalidated.load(Ordering::Acquire));
         let issued = self.shared.clock.now();
         tracing::info!(tenant = self.tenant, generation, "ticket renewed");
         let ticket = Ticket { authorization: grant.authorization, app_token: grant.app_token, generation, issued, after_refusal };
         self.current.store(Some(Arc::new(ticket)));
+        lock(&self.past).succeeded(issued);
+        self.spared.store(0, Ordering::Relaxed);
         self.wanted.store(false, Ordering::Release);
         self.make_progress(|progress| *progress = Progress::default());
         self.tell();
@@ -497,6 +531,16 @@ impl Slot {
         }
         let accepted = self.accepted.load(Ordering::Relaxed) >= ticket.generation;
         Some(Kept { ticket, last_used: self.last_used.get(), accepted })
+    }
+
+    /// Counts the renewals that the ticket in use was spared since this was called last. Only the renewing task does.
+    fn count_spared(&self) {
+        let Some(ticket) = self.current.load_full() else { return };
+        let spared = self.shared.policy.spared(&self.tenure(&ticket), self.shared.clock.now());
+        let counted = self.spared.fetch_max(spared, Ordering::Relaxed);
+        if spared > counted {
+            self.counts.avoided(spared - counted);
+        }
     }
 
     /// Uses are told of now and then only: a window that is thought to end a little too early does no harm.
@@ -522,6 +566,7 @@ impl Slot {
         let serving = if live { "the ticket in use goes on serving" } else { "no ticket: requests are answered 503" };
         let retry_in = Duration::from_millis(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));
         tracing::warn!(tenant = self.tenant, failures, ?retry_in, "no new ticket: {failure}; {serving}");
+        lock(&self.past).failed(now, failure.clone());
         self.make_progress(|progress| *progress = Progress { in_flight: false, failure: Some((failure, now.later(wait))) });
     }
 
@@ -534,10 +579,12 @@ impl Slot {
         let never_accepted = |ticket: &Arc<Ticket>| self.accepted.load(Ordering::Relaxed) < ticket.generation;
         let refused = ticket.filter(|ticket| state.refused(ticket) && never_accepted(ticket)).map(|_| state.pause(now));
         let rejected = self.invalidated.load(Ordering::Relaxed);
+        let good = ticket.filter(|ticket| ticket.generation > rejected);
         Status {
-            ticket: ticket.filter(|ticket| ticket.generation > rejected).map(|ticket| (ticket.generation, now.since(ticket.issued))),
+            ticket: good.map(|ticket| (ticket.generation, now.since(ticket.issued))),
+            time_left: good.map(|ticket| self.shared.policy.time_left(&self.tenure(ticket), now)),
             renewing: progress.in_flight,
-            ever: current.is_some(),
+            ever: self.newest() > 0,
             failure: progress
                 .failure
                 .map(|(failure, retry_at)| Unavailable { failure, retry_after: retry_at.mono.saturating_sub(now.mono) }),
@@ -553,7 +600,7 @@ fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 fn removed() -> Unavailable {
     let text = "this tenant was removed from the configuration".to_owned();
-    Unavailable { failure: ExchangeFailure { wire: text.clone(), log: text }, retry_after: Duration::from_secs(1) }
+    Unavailable { failure: ExchangeFailure { code: "removed", wire: text.clone(), log: text }, retry_after: Duration::from_secs(1) }
 }
 
 #[cfg(test)]

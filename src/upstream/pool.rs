@@ -1,6 +1,6 @@
 //! Connections at rest, one set per worker: the one used last is used first, so that those nobody needs grow old.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use http::HeaderValue;
@@ -93,6 +93,20 @@ impl Pool {
                 resting.multiplexed.retain(|connection| self.limits.allow_multiplexed(connection, now));
             }
         }
+    }
+
+    /// How many connections have nothing to do, by authority.
+    pub fn resting(&self) -> BTreeMap<String, usize> {
+        let mut counts = BTreeMap::new();
+        for shard in self.shards.iter() {
+            let hosts = lock(shard);
+            for (authority, host) in hosts.https.iter().chain(&hosts.http) {
+                let resting = lock(&host.resting);
+                let unused = resting.multiplexed.iter().filter(|connection| !connection.is_closed() && connection.in_use() == 0);
+                *counts.entry(String::from(&**authority)).or_default() += resting.links.len() + unused.count();
+            }
+        }
+        counts
     }
 
     /// How old connections may get.

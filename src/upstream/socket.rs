@@ -8,12 +8,14 @@
 
 use std::io::{Error, ErrorKind, IoSlice, Result};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+
+use crate::metrics::Open;
 
 /// One TLS record and a bit; rustls alone asks for 4 KiB at a time. Larger gains nothing.
 const AHEAD: usize = 32 * 1024;
@@ -23,6 +25,8 @@ const AHEAD: usize = 32 * 1024;
 pub struct Tally {
     written: AtomicU64,
     deaf: AtomicBool,
+    /// It is counted among those that are open.
+    open: OnceLock<Open>,
 }
 
 impl Tally {
@@ -34,6 +38,12 @@ impl Tally {
     /// Whether the kernel took no byte since [`Tally::begin`]: then the peer cannot have read any.
     pub fn nothing_left(&self) -> bool {
         self.written.load(Ordering::Relaxed) == 0
+    }
+
+    /// The connection is counted as long as anybody has it.
+    pub fn stands(&self, open: Open) {
+        // Nobody says so twice.
+        let _ = self.open.set(open);
     }
 
     /// The peer takes nothing more.

@@ -14,7 +14,7 @@ use soproxy::app::StartError;
 use soproxy::sandbox::{Tenant, demo};
 
 use self::cage::Cage;
-use crate::bench::{Answer, Bench, Setup, TENANT};
+use crate::bench::{Answer, Bench, Setup, TENANT, collect, open};
 use crate::binary::{Home, get};
 use crate::login::{denied, envelope, http, jwk};
 use crate::logs::{Logs, Records};
@@ -23,12 +23,22 @@ use crate::peer::{Peer, read_request};
 const SECRET: &str = r#"k4n4r1<&>"'/cl13nt+7f3a9c51e2"#;
 const NEXT_SECRET: &str = "zw31t3r-k4n4r1/8b21d0947f6c";
 const TOKEN: &str = r#"K4n4r1 & Sønn <2.0>-t0k3n5e8d1c07b9"#;
+const ADMIN_TOKEN: &str = "adm1n-k4n4r1-0f9e8d7c6b5a";
 const PROXY_PASSWORD: &str = "pr0xy-k4n4r1-6d5c4b3a2910";
 
 fn cage() -> Cage {
     let mut cage = Cage::default();
-    for secret in [SECRET, NEXT_SECRET, TOKEN, PROXY_PASSWORD, demo::CLIENT_SECRET, demo::SECOND_CLIENT_SECRET, "pzqc70604i", "8k8Q7DmBgo"]
-    {
+    for secret in [
+        SECRET,
+        NEXT_SECRET,
+        TOKEN,
+        ADMIN_TOKEN,
+        PROXY_PASSWORD,
+        demo::CLIENT_SECRET,
+        demo::SECOND_CLIENT_SECRET,
+        "pzqc70604i",
+        "8k8Q7DmBgo",
+    ] {
         cage.add(secret);
     }
     for xml in [demo::PRIVATE_KEY_XML, demo::SECOND_PRIVATE_KEY_XML] {
@@ -79,8 +89,13 @@ async fn everything(bench: &Bench) -> String {
         all += &shown(&bench.send(request.body(Bytes::new()).unwrap()).await);
     }
     all += &bench.raw("GET / HTTP/1.1\r\nHost: x\r\nContent-Length: +1\r\n\r\n").await;
-    for path in ["/livez", "/readyz", "/metrics", "/nothing"] {
+    for path in ["/livez", "/readyz", "/readyz/Cust12345", "/metrics", "/status", "/tenants/Cust12345", "/log-level", "/", "/nothing"] {
         all += &shown(&bench.admin(path).await);
+    }
+    for path in ["/tenants/Cust12345/forget", "/tenants/Cust12345/renew", "/reload"] {
+        let admin = bench.admin.unwrap();
+        let request = Request::post(path).header("host", admin.to_string()).body(http_body_util::Full::new(Bytes::new())).unwrap();
+        all += &shown(&collect(open(admin, request).await).await);
     }
     all
 }
@@ -230,6 +245,9 @@ fn a_configuration_shows_nothing_however_it_is_wrong() {
         format!("[application]\nprivate_key = '''{}'''\n", demo::PRIVATE_KEY_XML.replace("<D>", "<D>AAAA")),
         format!("[upstream]\nproxy = \"http://127.0.0.1:1\"\nproxy_user = \"u\"\nproxy_password = [{quoted}]\n"),
         format!("[tenants.Cust12345]\nsystem_user_token = [{quoted}]\n"),
+        format!("[admin]\ntoken = [{quoted}]\n"),
+        format!("[admin]\ntoken = \" {NEXT_SECRET} \"\n"),
+        format!("[admin]\ntoken = \"{}\"\n", &NEXT_SECRET[..14]),
         format!("[tenants.{quoted}]\nsystem_user_token = 1\n{quoted}"),
     ];
     for text in &wrong {
@@ -248,6 +266,8 @@ async fn no_command_prints_a_secret_that_it_was_not_asked_for() {
     let cage = cage();
     let home = Home::new().await.variable("SOPROXY_LOG__LEVEL", "trace").variable("SOPROXY_STORE__PATH", "store");
     home.write("next_secret", NEXT_SECRET);
+    home.write("admin_token", ADMIN_TOKEN);
+    home.edit("proxy.toml", "[admin]\n", "[admin]\ntoken = { file = \"admin_token\" }\n");
     home.edit(
         "proxy.toml",
         "client_secret = { file = \"secrets/client_secret\" }",
@@ -286,8 +306,25 @@ async fn no_command_prints_a_secret_that_it_was_not_asked_for() {
         program.logged("the configuration stays as it was", 1).await;
         home.write("proxy.toml", good);
     }
+    let refused = shown(&get(admin, "/status").await);
+    assert!(refused.starts_with("401"), "{refused}");
     for path in ["/livez", "/readyz", "/metrics"] {
         all += &shown(&get(admin, path).await);
+    }
+    let address = admin.to_string();
+    for arguments in [
+        &["status", "--json"][..],
+        &["status"],
+        &["reload"],
+        &["renew", "Cust12345"],
+        &["forget", "Cust12345"],
+        &["log-level"],
+        &["wait", "--tenant", "Cust12345"],
+        &["healthcheck", "--ready"],
+    ] {
+        let output = home.run(&[arguments, &["--address", &address]].concat()).await;
+        assert_eq!(output.code, 0, "{arguments:?} {output:?}");
+        all += &(output.stdout + &output.stderr);
     }
     program.signal("TERM");
     while program.is_running() {

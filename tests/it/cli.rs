@@ -12,7 +12,24 @@ use crate::binary::{Home, Output, get};
 use crate::peer::Peer;
 use crate::wire::{ask, assert_no_secret};
 
-const COMMANDS: [&str; 9] = ["run", "sandbox", "check", "ticket", "sign", "healthcheck", "policy", "completions", "man"];
+const COMMANDS: [&str; 16] = [
+    "run",
+    "sandbox",
+    "check",
+    "ticket",
+    "sign",
+    "healthcheck",
+    "wait",
+    "shutdown",
+    "status",
+    "reload",
+    "renew",
+    "forget",
+    "log-level",
+    "policy",
+    "completions",
+    "man",
+];
 
 fn good(output: Output) -> Output {
     assert_eq!(output.code, 0, "{}\n{}", output.stdout, output.stderr);

@@ -137,7 +137,7 @@ async fn heads_that_two_readers_could_read_in_two_ways_are_refused() {
     }
     assert_eq!(seen.count(), 0);
     let metrics = bench.admin("/metrics").await;
-    assert!(metrics.text().contains("soproxy_errors_total{code=\"malformed_request\"} 37"), "{}", metrics.text());
+    assert!(metrics.text().contains("soproxy_errors_total{tenant=\"\",code=\"malformed_request\"} 37"), "{}", metrics.text());
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod addressing;
+mod admin;
 mod bench;
 mod binary;
 mod cache;
@@ -35,6 +36,7 @@ mod links;
 mod login;
 mod logs;
 mod memory;
+mod metrics;
 mod moving;
 mod outbound;
 mod peer;

@@ -1,11 +1,12 @@
 //! Holds the house against its own description: imports, module docs, README's tables.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use clap::CommandFactory;
 use soproxy::cli::Cli;
+use soproxy::metrics::table::{ALL, Family, Kind};
 use soproxy::proxy::error::ProxyError;
 use soproxy::superoffice::state::TenantState;
 
@@ -258,10 +259,64 @@ fn readme_lists_every_error_code() {
 #[test]
 fn readme_lists_every_metric() {
     let readme = readme();
-    for (name, help) in soproxy::metrics::ALL {
-        let row = format!("| `{name}` | {help} |");
-        assert!(readme.lines().any(|line| line == row), "README's table of metrics lacks {row}");
+    let rows = || readme.lines().filter(|line| line.starts_with("| `soproxy_") || line.starts_with("| `process_"));
+    for Family { name, labels, help, .. } in ALL {
+        let labels = labels.iter().map(|label| format!("`{label}`")).collect::<Vec<_>>().join(" ");
+        let row = format!("| `{name}` | {labels} | {help} |").replace("|  |", "| |");
+        assert!(rows().any(|line| line == row), "README's table of metrics lacks {row}");
     }
+    assert_eq!(rows().count(), ALL.len(), "README tells of metrics that there are none of");
+}
+
+/// Words that look like one of our metrics.
+fn metrics_in(text: &str) -> BTreeSet<&str> {
+    let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
+    words.filter(|word| word.starts_with("soproxy_") || word.starts_with("process_")).collect()
+}
+
+#[test]
+fn dashboards_and_alerts_name_metrics_that_exist() {
+    let mut exist: BTreeSet<String> = BTreeSet::new();
+    for Family { name, kind, .. } in ALL {
+        match kind {
+            Kind::Histogram => exist.extend(["_bucket", "_sum", "_count"].map(|suffix| format!("{name}{suffix}"))),
+            _ => _ = exist.insert((*name).to_owned()),
+        }
+    }
+    for file in ["deploy/prometheus/alerts.yml", "deploy/prometheus/alerts.test.yml", "deploy/grafana/soproxy.json"] {
+        let text = fs::read_to_string(root().join(file)).unwrap();
+        let named = metrics_in(&text);
+        assert!(named.len() > 5, "{file}: {named:?}");
+        for name in named {
+            assert!(exist.contains(name), "{file} names {name}, which is no metric");
+        }
+    }
+}
+
+#[test]
+fn readme_lists_every_code_of_exchanges_and_states() {
+    let readme = readme();
+    for file in ["src/superoffice/login.rs", "src/superoffice/tenant.rs", "src/superoffice/state.rs", "src/ticket/cache.rs"] {
+        let text = fs::read_to_string(root().join(file)).unwrap();
+        let code = text.split("#[cfg(test)]\nmod ").next().unwrap();
+        let tables = code.split("fn code(&self)").nth(1).map(|rest| rest.split("\n    }\n").next().unwrap()).unwrap_or_default();
+        let told = tables.split("=> \"").skip(1).chain(code.split("code: \"").skip(1)).map(|rest| rest.split('"').next().unwrap());
+        let told: Vec<&str> = told.filter(|code| !["late", "removed"].contains(code)).collect();
+        assert!(!told.is_empty(), "{file} has codes");
+        for code in told {
+            assert!(readme.contains(&format!("`{code}`")), "README does not tell of {code} of {file}");
+        }
+    }
+}
+
+#[test]
+fn readme_lists_every_page_of_the_admin_listener() {
+    let readme = readme();
+    let section = readme.split("\n## Admin listener\n").nth(1).unwrap().split("\n## ").next().unwrap();
+    let rows: Vec<&str> = section.lines().filter(|line| line.starts_with("| `")).collect();
+    let expected: Vec<String> =
+        soproxy::admin::ENDPOINTS.iter().map(|(method, path, what)| format!("| `{method} {path}` | {what} |")).collect();
+    assert_eq!(rows, expected);
 }
 
 #[test]

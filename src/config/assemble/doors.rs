@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::Assembly;
-use crate::config::file::{DoorSettings, Field, Owner, Places};
+use crate::config::file::{DoorSettings, Field, Owner, Places, SocketSettings};
 use crate::config::secret::SecretRef;
 use crate::server::tls::{Files, Key};
 use crate::server::unix::Place;
@@ -73,14 +73,14 @@ impl Assembly<'_> {
     }
 
     /// The Unix sockets among a listener's places.
-    pub(super) fn sockets(&mut self, table: &str, places: Option<&Places>, door: &DoorSettings) -> Option<Vec<Place>> {
+    pub(super) fn sockets(&mut self, table: &str, places: Option<&Places>, socket: &SocketSettings) -> Option<Vec<Place>> {
         let key = format!("{table}.socket_owner");
-        let owner = match &door.owner {
+        let owner = match &socket.owner {
             Field::Is(owner) => self.owner(&key, owner)?,
             Field::Absent => (None, None),
             Field::Wrong => return None,
         };
-        let mode = match door.mode {
+        let mode = match socket.mode {
             Field::Is(mode) => mode,
             Field::Absent => MODE,
             Field::Wrong => return None,

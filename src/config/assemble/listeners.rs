@@ -4,8 +4,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use super::Assembly;
-use crate::config::file::{Door, Field, ListenerSettings, Settings, StateSettings, TenantSettings, nearest};
-use crate::config::{Admin, BoundListener, Listen, State};
+use crate::config::file::{Field, ListenerSettings, Settings, StateSettings, TenantSettings, nearest};
+use crate::config::{BoundListener, Listen, State};
 
 const ANYBODY: &str = "callers without a name are served here, so whoever reaches this address reads and writes the tenants' data";
 
@@ -22,7 +22,7 @@ impl Assembly<'_> {
             Field::Is(name) => self.configured("listen.default_tenant", name, &all.tenants).map(Some),
         };
         let tls = self.tls("listen", &settings.made);
-        let sockets = self.sockets("listen", settings.door.addresses.as_ref(), &settings.made);
+        let sockets = self.sockets("listen", settings.door.addresses.as_ref(), &settings.made.socket);
         Some(Listen {
             addresses: settings.door.addresses.clone()?.tcp,
             sockets: sockets?,
@@ -60,7 +60,7 @@ impl Assembly<'_> {
             Field::Is(name) => self.configured(&key("tenant"), name, &all.tenants).map(Some),
         };
         let tls = self.tls(&table, &settings.door);
-        let sockets = self.sockets(&table, settings.addresses.as_ref(), &settings.door);
+        let sockets = self.sockets(&table, settings.addresses.as_ref(), &settings.door.socket);
         Some(BoundListener {
             addresses: settings.addresses.clone()?.tcp,
             sockets: sockets?,
@@ -94,21 +94,6 @@ impl Assembly<'_> {
         Some(State { min_interval: min_interval?, max_interval: max_interval?, push_addresses: settings.push_addresses.clone()? })
     }
 
-    /// The outer `None` had a problem, the inner is "off".
-    pub(super) fn admin(&mut self, settings: &Door<Option<Vec<SocketAddr>>>) -> Option<Option<Admin>> {
-        if let Some(Some(addresses)) = &settings.addresses {
-            let means = "whoever reaches this address learns the tenants' names and states";
-            self.reach("admin.address", "admin", addresses, settings.insecure_allow_anonymous.map(Some), means);
-        }
-        let admin = |addresses| {
-            Some(Admin { addresses, hosts: settings.hosts.clone()?, insecure_allow_anonymous: settings.insecure_allow_anonymous? })
-        };
-        match settings.addresses.clone()? {
-            Some(addresses) => admin(addresses).map(Some),
-            None => Some(None),
-        }
-    }
-
     /// Keys that pass the network as they are can be read on their way.
     fn in_the_clear(&mut self, table: &str, addresses: &[SocketAddr], plain: bool, all: &Settings) {
         let keys = all.clients.iter().any(|client| matches!(client.keys, Field::Is(_)));
@@ -121,16 +106,15 @@ impl Assembly<'_> {
 
     /// A listener that other machines can reach must say that it means it, unless it serves nobody without a name. `allowed`: the
     /// inner `None` is such a one.
-    fn reach(&mut self, key: &str, section: &str, addresses: &[SocketAddr], allowed: Option<Option<bool>>, means: &str) {
+    pub(super) fn reach(&mut self, key: &str, section: &str, addresses: &[SocketAddr], allowed: Option<Option<bool>>, means: &str) {
         let Some(wide) = addresses.iter().find(|address| !address.ip().to_canonical().is_loopback()) else { return };
         let what = format!("{wide} can be reached from other machines");
         match allowed {
             Some(Some(true)) => self.warn(key, what, means),
             Some(Some(false)) => {
-                let named = if section == "listen" {
-                    " let only named clients in ([clients.NAME], no [anonymous], policy = \"enforce\"),"
-                } else {
-                    ""
+                let named = match section {
+                    "listen" => " let only named clients in ([clients.NAME], no [anonymous], policy = \"enforce\"),",
+                    _ => " set token,",
                 };
                 let hint = format!(
                     "{means}. Use 127.0.0.1,{named} or, when something else keeps strangers away, set insecure_allow_anonymous = true in [{section}]"
@@ -149,6 +133,8 @@ impl Assembly<'_> {
         for (index, listener) in settings.listeners.iter().enumerate() {
             places.push((format!("listeners[{index}].address"), listener.addresses.as_ref()));
         }
+        let admin = settings.admin.door.addresses.as_ref().and_then(Option::as_ref);
+        places.push(("admin.address".to_owned(), admin));
         let mut sockets: Vec<(&str, &PathBuf)> = Vec::new();
         for (key, path) in
             places.iter().flat_map(|(key, places)| places.iter().flat_map(move |places| places.unix.iter().map(move |path| (key, path))))
@@ -159,7 +145,6 @@ impl Assembly<'_> {
             sockets.push((key, path));
         }
         let mut all: Vec<_> = places.iter().flat_map(|(key, places)| named(key, places.map(|places| &places.tcp))).collect();
-        all.extend(named("admin.address", settings.admin.addresses.as_ref().and_then(Option::as_ref)));
         all.extend(named("state.push_address", settings.state.push_addresses.as_ref().and_then(Option::as_ref)));
         for (index, (key, address)) in all.iter().enumerate() {
             if let Some((other, _)) = all[..index].iter().find(|(_, earlier)| overlap(*earlier, *address)) {

@@ -39,6 +39,12 @@ pub struct DoorSettings {
     pub client_ca: Field<PathBuf>,
     /// `require_client_certificate`
     pub require: Field<bool>,
+    /// Its Unix sockets.
+    pub socket: SocketSettings,
+}
+
+/// Whose the Unix sockets are.
+pub struct SocketSettings {
     /// `socket_mode`
     pub mode: Field<u32>,
     /// `socket_owner`
@@ -52,9 +58,13 @@ pub fn door(table: &mut Table<'_, '_>) -> DoorSettings {
         key: table.read("tls_key", kinds::secret),
         client_ca: table.read("client_ca", kinds::path),
         require: table.read("require_client_certificate", kinds::flag),
-        mode: table.read("socket_mode", mode),
-        owner: table.read("socket_owner", owner),
+        socket: socket(table),
     }
+}
+
+/// Reads what is set of Unix sockets.
+pub fn socket(table: &mut Table<'_, '_>) -> SocketSettings {
+    SocketSettings { mode: table.read("socket_mode", mode), owner: table.read("socket_owner", owner) }
 }
 
 /// IP addresses with ports, and `unix:` with a path; at least one.

@@ -14,6 +14,7 @@ use tracing_subscriber::EnvFilter;
 pub use self::access::{certificate_names, ids, key_hashes, origins, rules};
 pub use self::secrets::{secret, secrets};
 use super::units;
+use crate::config::ReadyWhen;
 use crate::proxy::address::Network;
 use crate::proxy::cache::Rule;
 use crate::proxy::soap::TicketFaults;
@@ -337,15 +338,33 @@ pub fn verification_keys(value: &Value) -> Read<Option<PathBuf>> {
     }
 }
 
+/// `any`, `all`, or a list of tenants' names: a tenant may be called `all`.
+pub fn ready_when(value: &Value) -> Read<ReadyWhen> {
+    const HINT: &str = "write \"any\", \"all\", or a list of tenants, such as [\"Cust12345\"]";
+    match value.as_str().map(str::trim) {
+        Some(text) if text.eq_ignore_ascii_case("any") => return Ok(ReadyWhen::Any),
+        Some(text) if text.eq_ignore_ascii_case("all") => return Ok(ReadyWhen::All),
+        _ => {}
+    }
+    let names = list(|text| Ok(text.to_owned()))(value).map_err(|wrong| Wrong::new(wrong.what, HINT))?;
+    if names.is_empty() { Err(Wrong::new("names no tenant", HINT)) } else { Ok(ReadyWhen::Tenants(names)) }
+}
+
+const LEVEL_HINT: &str = "write off, error, warn, info, debug or trace; or directives such as \"info,soproxy=debug\"";
+
 /// A level, or a list of directives as tracing's `EnvFilter` takes them.
 pub fn level(value: &Value) -> Read<String> {
+    log_level(value.as_str().ok_or_else(|| Wrong::kind(value, "a string", LEVEL_HINT))?)
+}
+
+/// The same of a text.
+pub fn log_level(text: &str) -> Read<String> {
     const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
-    const HINT: &str = "write off, error, warn, info, debug or trace; or directives such as \"info,soproxy=debug\"";
-    let text = value.as_str().map(str::trim).ok_or_else(|| Wrong::kind(value, "a string", HINT))?;
+    let text = text.trim();
     // EnvFilter takes any single word for the name of a module.
     let module = !text.contains(['=', ',', '[']) && !LEVELS.iter().any(|level| level.eq_ignore_ascii_case(text));
     if module || EnvFilter::builder().parse(text).is_err() {
-        return Err(Wrong::new(format!("{} is no log level", quoted(text)), HINT));
+        return Err(Wrong::new(format!("{} is no log level", quoted(text)), LEVEL_HINT));
     }
     Ok(text.to_owned())
 }

@@ -8,14 +8,14 @@ use figment::value::Value;
 
 use super::TENANTS;
 use super::clients::{ClientSettings, TermsSettings};
-use super::doors::{self, DoorSettings, Places};
+use super::doors::{self, DoorSettings, Places, SocketSettings};
 use super::lists::{CacheSettings, ListenerSettings};
 use super::outbound::{OutboundSettings, outbound};
 use super::reader::{Reader, Table};
 use super::source::Sources;
 use super::{clients, kinds, lists};
 use crate::config::secret::SecretRef;
-use crate::config::{Log, Prefetch, Renewal, Upstream};
+use crate::config::{Log, Prefetch, ReadyWhen, Renewal, Upstream};
 use crate::proxy::address::Network;
 use crate::proxy::links;
 use crate::proxy::soap::TicketFaults;
@@ -85,7 +85,7 @@ pub struct Settings {
     /// `[cors]`: `origins`
     pub cors: Option<Vec<String>>,
     /// `[admin]`
-    pub admin: Door<Option<Vec<SocketAddr>>>,
+    pub admin: AdminSettings,
     /// `[upstream]`, the part a tenant may override.
     pub bounds: BoundsSettings,
     /// `[upstream]`, the way out.
@@ -190,6 +190,18 @@ pub struct ListenSettings {
     pub workers: Option<Option<usize>>,
     /// `policy`: whether what is against the rules is only reported.
     pub report: Option<bool>,
+}
+
+/// `[admin]`
+pub struct AdminSettings {
+    /// The part that `[listen]` has too; `None` inside is "off".
+    pub door: Door<Option<Places>>,
+    /// Its Unix sockets.
+    pub socket: SocketSettings,
+    /// `token`
+    pub token: Field<SecretRef>,
+    /// `ready_when`, with names as they are written.
+    pub ready_when: Option<ReadyWhen>,
 }
 
 /// `[state]`
@@ -391,8 +403,13 @@ fn limits(table: &mut Table<'_, '_>) -> Option<Limits> {
     })
 }
 
-fn admin(mut table: Table<'_, '_>) -> Door<Option<Vec<SocketAddr>>> {
-    let settings = door(&mut table, kinds::unless("off", kinds::addresses));
+fn admin(mut table: Table<'_, '_>) -> AdminSettings {
+    let settings = AdminSettings {
+        door: door(&mut table, kinds::unless("off", doors::places)),
+        socket: doors::socket(&mut table),
+        token: table.read("token", kinds::secret),
+        ready_when: table.need("ready_when", kinds::ready_when),
+    };
     table.finish();
     settings
 }

@@ -85,7 +85,6 @@ fn mistakes_are_told_with_a_hint() {
         (vec![("listen", "socket_owner", "\"root\"")], "socket_owner", "without a Unix socket", "unix:"),
         (vec![("listen", "socket_owner", "\"nobody-has-this-name\"")], "socket_owner", "there is no user", "the number"),
         (vec![("listen", "socket_owner", "\":\"")], "socket_owner", "is no user and group", "user:group"),
-        (vec![("admin", "address", "\"unix:/run/a\"")], "", "is no IP address", "127.0.0.1"),
         (vec![("state", "push_address", "\"unix:/run/a\"")], "", "is no IP address", "127.0.0.1"),
     ];
     for (changes, key, what, hint) in cases {
@@ -93,4 +92,21 @@ fn mistakes_are_told_with_a_hint() {
         assert!(key.is_empty() || problem.key == format!("listen.{key}"), "{problem}");
         assert!(problem.what.contains(what) && problem.hint.contains(hint), "{problem}");
     }
+}
+
+#[test]
+fn the_admin_listener_may_be_a_unix_socket() {
+    let admin = |changes: &[(&str, &str, &str)]| works(changes, &[]).admin.unwrap();
+    let place = |mode, owner| crate::server::unix::Place { path: "/run/a/s".into(), mode, owner };
+    let address = ("admin", "address", "\"unix:/run/a/s\"");
+    let plain = admin(&[address]);
+    assert_eq!((plain.addresses.len(), plain.sockets), (0, vec![place(0o600, (None, None))]));
+    let shared = admin(&[address, ("admin", "socket_mode", "\"0660\""), ("admin", "socket_owner", "\":7\"")]);
+    assert_eq!(shared.sockets, [place(0o660, (None, Some(7)))]);
+    let both = admin(&[("admin", "address", "[\"127.0.0.1:0\", \"unix:/run/a/s\"]")]);
+    assert_eq!((both.addresses.len(), both.sockets.len()), (1, 1));
+    assert!(works(&[("admin", "address", "\"off\"")], &[]).admin.is_none());
+    let taken = one(&[("listen", "address", "\"unix:/run/a/s\""), address], &[]);
+    assert!(taken.key == "admin.address" && taken.what.contains("already taken by listen.address"), "{taken}");
+    assert_eq!(one(&[("admin", "socket_owner", "\"root\"")], &[]).key, "admin.socket_owner");
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use secrecy::ExposeSecret;
 
 use super::{KEY_1024, KEY_2048, env, parse, toml, works};
-use crate::config::{BoundListener, Config, Prefetch, State};
+use crate::config::{BoundListener, Config, Prefetch, ReadyWhen, State};
 use crate::proxy::cache::Rules;
 use crate::proxy::governor::Bounds;
 use crate::proxy::links::Mode;
@@ -98,7 +98,11 @@ fn every_setting_can_be_changed_in_the_file_and_in_the_environment() {
         ("listen", "public_url", "\"https://crm.example/x/\"", "https://crm.example/x"),
         ("listen", "trusted_proxies", "[\"10.0.0.0/8\", \"::1\"]", "10.0.0.0/8,::1"),
         ("admin", "address", "\"127.0.0.1:9\"", "127.0.0.1:9"),
+        ("admin", "address", "\"unix:/run/a/s\"", "unix:/run/a/s"),
         ("admin", "hosts", "\"a\"", "a"),
+        ("admin", "token", "\"0123456789abcdef\"", "0123456789abcdef"),
+        ("admin", "ready_when", "\"all\"", "ALL"),
+        ("admin", "ready_when", "[\"CUST1\"]", "cust1"),
         ("admin", "insecure_allow_anonymous", "true", "TRUE"),
         ("upstream", "connect_timeout", "\"1s\"", "1s"),
         ("upstream", "response_timeout", "\"2d\"", "2d"),
@@ -335,6 +339,20 @@ fn weak_keys_and_wide_listeners_work_with_a_warning() {
     ];
     assert_eq!(warnings, expected);
     assert!(config.warnings[2].hint.contains("Developer Portal"));
+}
+
+#[test]
+fn the_admin_listener_is_wide_where_it_asks_for_a_token() {
+    let wide = [("admin", "address", "\"0.0.0.0:8081\""), ("admin", "token", "\"0123456789abcdef\"")];
+    let config = works(&wide, &[]);
+    assert!(matches!(&config.warnings[..], [plain] if plain.key == "admin.token" && plain.what.contains("in plain text")));
+    let admin = config.admin.unwrap();
+    assert_eq!(admin.token.unwrap().expose_secret(), "0123456789abcdef");
+    assert_eq!(admin.ready_when, ReadyWhen::Any);
+    // As a literal in the variable of a list of names, and as one that is called like a word.
+    let named = |value: &str| works(&[("tenants.all", "system_user_token", "\"t\""), ("admin", "ready_when", value)], &[]);
+    assert_eq!(named("[\"ALL\", \"cust1\"]").admin.unwrap().ready_when, ReadyWhen::Tenants(vec!["all".into(), "Cust1".into()]));
+    assert_eq!(named("\"all\"").admin.unwrap().ready_when, ReadyWhen::All);
 }
 
 #[cfg(unix)]

@@ -91,6 +91,8 @@ pub(super) struct Store {
     /// The fetches that others may wait for.
     leading: HashMap<Key, u64>,
     numbers: u64,
+    /// How many had to make room for others.
+    evicted: u64,
 }
 
 impl Store {
@@ -104,6 +106,7 @@ impl Store {
             flights: HashMap::new(),
             leading: HashMap::new(),
             numbers: 0,
+            evicted: 0,
         }
     }
 
@@ -119,6 +122,11 @@ impl Store {
     /// How many answers are stored, and their bytes.
     pub(super) fn size(&self) -> (usize, usize) {
         (self.slots.len(), self.bytes)
+    }
+
+    /// How many answers had to make room for others so far.
+    pub(super) fn evicted(&self) -> u64 {
+        self.evicted
     }
 
     pub(super) fn get(&mut self, key: &Key) -> Option<Arc<Entry>> {
@@ -151,6 +159,7 @@ impl Store {
             && let Some((_, key)) = self.used.pop_first()
         {
             self.remove(&key);
+            self.evicted += 1;
         }
     }
 

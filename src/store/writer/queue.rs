@@ -139,6 +139,11 @@ impl Queue {
         newly && self.failing == 1
     }
 
+    /// How many tenants' last writing failed.
+    pub(super) fn failing(&self) -> usize {
+        self.failing
+    }
+
     /// Everybody is to be written, once, until then.
     pub(super) fn finish(&mut self, until: Instant) {
         if self.until.is_some() {

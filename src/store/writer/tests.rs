@@ -17,7 +17,7 @@ fn identity(tenant: &str) -> Identity {
 }
 
 fn start(dir: &Path) -> Writer {
-    Writer::start(Arc::new(Store::open(dir).unwrap())).unwrap()
+    Writer::start(Arc::new(Store::open(dir).unwrap()), Arc::default()).unwrap()
 }
 
 /// Generations from a counter, and the source that tells the present one.

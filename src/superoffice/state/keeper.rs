@@ -25,6 +25,7 @@ use self::slot::{Asked, Progress, Slot, Task, lock};
 pub use self::standing::{Pace, Standing};
 use super::{Memo, StateError, TenantState};
 use crate::clock::{Clock, Moment};
+use crate::metrics::Metrics;
 use crate::superoffice::Outage;
 use crate::superoffice::origin::{AllowedBase, BaseUrl, UpstreamHosts};
 
@@ -53,6 +54,8 @@ pub struct Shared {
     pub permits: Arc<Semaphore>,
     /// How long a request waits at most when it cannot go on without news.
     pub patience: Duration,
+    /// Where fetches are counted.
+    pub metrics: Arc<Metrics>,
 }
 
 /// What a 421 means.
@@ -221,6 +224,11 @@ impl Keeper {
     pub fn retry_after(&self) -> Duration {
         let progress = lock(&self.slot.progress);
         self.slot.shared.pace.pause(progress.failures.max(1))
+    }
+
+    /// Whether the configuration says where it lives.
+    pub fn is_pinned(&self) -> bool {
+        self.slot.pinned
     }
 
     /// Where its state comes from.

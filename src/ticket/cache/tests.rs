@@ -14,7 +14,7 @@ use crate::ticket::Grant;
 const HOUR: Duration = Duration::from_secs(3600);
 
 #[derive(Default)]
-struct Script {
+pub(super) struct Script {
     exchanges: AtomicUsize,
     at_once: AtomicUsize,
     most_at_once: AtomicUsize,
@@ -25,11 +25,15 @@ struct Script {
 }
 
 impl Script {
-    fn count(&self) -> usize {
+    pub(super) fn count(&self) -> usize {
         self.exchanges.load(Ordering::SeqCst)
     }
 
-    fn hold(&self, held: bool) {
+    pub(super) fn set_down(&self, down: bool) {
+        self.down.store(down, Ordering::SeqCst);
+    }
+
+    pub(super) fn hold(&self, held: bool) {
         self.held.store(held, Ordering::SeqCst);
         self.go.notify_waiters();
     }
@@ -46,24 +50,24 @@ impl Exchange for Script {
             }
             self.at_once.fetch_sub(1, Ordering::SeqCst);
             if self.down.load(Ordering::SeqCst) {
-                return Err(ExchangeFailure { wire: "login is down".into(), log: "login is down, says the log".into() });
+                return Err(ExchangeFailure { code: "down", wire: "login is down".into(), log: "login is down, says the log".into() });
             }
             Ok(Grant { authorization: HeaderValue::from_static("SOTicket t"), app_token: HeaderValue::from_static("s") })
         })
     }
 }
 
-struct Bench {
-    script: Arc<Script>,
+pub(super) struct Bench {
+    pub(super) script: Arc<Script>,
     hand: Hand,
     clock: Clock,
-    tickets: Arc<Tickets>,
+    pub(super) tickets: Arc<Tickets>,
 }
 
 fn shared(max_age: Option<Duration>, permits: usize) -> (Shared, Hand) {
     let (clock, hand) = Clock::manual(Timestamp::from_second(1_800_000_000).unwrap());
     let policy = Policy { max_age, lifetime: 6 * HOUR, keep_warm: 24 * HOUR };
-    (Shared { policy, clock, permits: Arc::new(Semaphore::new(permits)), patience: Duration::from_secs(30) }, hand)
+    (Shared { policy, clock, permits: Arc::new(Semaphore::new(permits)), patience: Duration::from_secs(30), metrics: Arc::default() }, hand)
 }
 
 fn bench_with(max_age: Option<Duration>, prefetch: bool, down: bool) -> Bench {
@@ -75,12 +79,12 @@ fn bench_with(max_age: Option<Duration>, prefetch: bool, down: bool) -> Bench {
     Bench { script, hand, clock, tickets }
 }
 
-fn bench() -> Bench {
+pub(super) fn bench() -> Bench {
     bench_with(Some(HOUR), false, false)
 }
 
 /// Lets every task run until it waits.
-async fn settle() {
+pub(super) async fn settle() {
     for _ in 0..50 {
         tokio::task::yield_now().await;
     }
@@ -99,7 +103,7 @@ impl Bench {
         }
     }
 
-    async fn use_now(&self) -> Arc<Ticket> {
+    pub(super) async fn use_now(&self) -> Arc<Ticket> {
         let ticket = self.tickets.get().await.unwrap();
         self.tickets.used(&ticket, self.clock.now());
         settle().await;

@@ -237,6 +237,7 @@ impl Slot {
         let told = AbortOnDropHandle::new(tokio::spawn(async move { asking.fetch().await })).await;
         drop(permit);
         let told = told.unwrap_or_else(|error| Err(StateError::Malformed(format!("reading it broke off: {error}"))));
+        self.shared.metrics.state_fetched(told.as_ref().err().map_or("ok", StateError::code));
         match told {
             Ok(state) => self.learn(state, began, &*source),
             Err(error) => self.fail(&error),

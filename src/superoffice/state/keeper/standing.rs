@@ -124,6 +124,11 @@ impl Standing {
         self.outage.as_ref().filter(|(_, until)| now.since(self.fetched) < *until).map(|(outage, _)| outage)
     }
 
+    /// How long ago the state was told, if it was.
+    pub fn age(&self, now: Moment) -> Option<Duration> {
+        self.state.as_ref().map(|_| now.since(self.fetched))
+    }
+
     pub(super) fn is_fresh(&self, now: Moment) -> bool {
         now.since(self.fetched) < self.kept
     }

@@ -84,6 +84,7 @@ impl Bench {
             left: Mutex::default(),
         });
         let shared = Shared {
+            metrics: Arc::default(),
             pace: Pace { min: MIN, max: HOUR },
             clock: clock.clone(),
             permits: Arc::new(Semaphore::new(4)),
