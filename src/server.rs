@@ -7,6 +7,7 @@ mod connection;
 mod crew;
 pub mod gate;
 pub mod guard;
+#[cfg_attr(not(unix), path = "server/handed/elsewhere.rs")]
 mod handed;
 mod handshake;
 mod inbound;

@@ -1,8 +1,8 @@
 //! `soproxy run` as a service of systemd: it is told when the proxy serves, reads its configuration anew and stops, how its tenants
 //! stand, and, if it asks for that, again and again that all workers are well.
 
-use std::io;
 use std::collections::BTreeMap;
+use std::io;
 use std::time::Duration;
 
 use tokio::time::{MissedTickBehavior, interval};
@@ -110,11 +110,8 @@ fn said(outcome: io::Result<()>) {
 /// `3 of 4 tenants can be served; not Cust2 (failing)`
 fn status(tenants: &BTreeMap<String, TenantReadiness>) -> String {
     let all = tenants.len();
-    let failing: Vec<String> = tenants
-        .iter()
-        .filter(|(_, tenant)| !tenant.can_serve)
-        .map(|(name, tenant)| format!("{name} ({})", tenant.state))
-        .collect();
+    let failing: Vec<String> =
+        tenants.iter().filter(|(_, tenant)| !tenant.can_serve).map(|(name, tenant)| format!("{name} ({})", tenant.state)).collect();
     let mut text = format!("{} of {all} tenants can be served", all - failing.len());
     if let Some(first) = failing.get(..NAMED.min(failing.len())).filter(|first| !first.is_empty()) {
         text.push_str(&format!("; not {}", first.join(", ")));

@@ -16,6 +16,7 @@ mod clock;
 mod configuration;
 mod confine;
 mod cut;
+mod deploy;
 mod doors;
 mod early;
 mod errors;

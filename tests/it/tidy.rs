@@ -138,6 +138,69 @@ fn expansion_of_use_trees() {
     );
 }
 
+/// What makes the item or the module below it one that is not built everywhere.
+const GATES: [&str; 5] =
+    ["#[cfg(unix)]", "#[cfg(not(unix))]", "#[cfg(windows)]", "#[cfg(target_os = \"linux\")]", "#[cfg(not(target_os = \"linux\"))]"];
+
+/// The lines of a text that are built everywhere, tests left out.
+fn built_everywhere(text: &str) -> Vec<&str> {
+    let code = text.split("#[cfg(test)]\nmod ").next().unwrap();
+    let (mut lines, mut kept) = (code.lines(), Vec::new());
+    while let Some(line) = lines.next() {
+        if !GATES.contains(&line.trim()) {
+            kept.push(line);
+            continue;
+        }
+        let indent = |line: &str| line.len() - line.trim_start().len();
+        let beginning = |line: &str| ["#[", "//"].iter().any(|start| line.trim_start().starts_with(start));
+        // rustfmt ends an item where it began.
+        let _ = lines.find(|next| indent(next) == indent(line) && !beginning(next) && next.ends_with([';', '}']));
+    }
+    kept
+}
+
+/// Whether a module, or one that it is in, is built on some systems only.
+fn is_gated(module: &str) -> bool {
+    let (parent, name) = module.rsplit_once("::").unwrap_or(("lib", module));
+    let file = root().join("src").join(parent.replace("::", "/")).with_extension("rs");
+    let text = fs::read_to_string(&file).unwrap_or_default();
+    let lines: Vec<&str> = text.lines().collect();
+    let declares = |line: &&str| line.trim_start_matches("pub ").trim_start_matches("pub(crate) ") == format!("mod {name};");
+    let gate = lines.iter().position(declares).and_then(|at| lines.get(at.checked_sub(1)?));
+    let gated = gate.is_some_and(|gate| GATES.contains(gate) || gate.starts_with("#[cfg_attr(not("));
+    gated || (parent != "lib" && is_gated(parent))
+}
+
+#[test]
+fn what_only_unix_has_stands_where_only_unix_builds_it() {
+    const UNIX: [&str; 8] =
+        ["std::os::unix", "std::os::linux", "std::os::fd", "rustix::", "signal::unix", "libc::", "landlock::", "seccompiler::"];
+    let (mut wrong, mut gated) = (Vec::new(), 0);
+    for path in sources(&root().join("src")) {
+        let module = module(&path);
+        if module == "main" || module.ends_with("::tests") {
+            continue;
+        }
+        if module != "lib" && is_gated(&module) {
+            gated += 1;
+            continue;
+        }
+        let text = fs::read_to_string(&path).unwrap();
+        let lines = built_everywhere(&text).into_iter().filter(|line| !line.trim_start().starts_with("//"));
+        let unix = lines.filter(|line| UNIX.iter().any(|name| line.contains(name)) || (line.contains("net::") && line.contains("Unix")));
+        wrong.extend(unix.map(|line| format!("{module}: {}", line.trim())));
+    }
+    assert!(gated > 8, "only {gated} modules are gated");
+    assert!(wrong.is_empty(), "not behind #[cfg(unix)], and no Windows build knows it:\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn what_is_built_everywhere_is_told_from_what_is_not() {
+    let text = "use a;\n#[cfg(unix)]\nuse b;\nfn c() {\n    #[cfg(unix)]\n    d();\n    e();\n}\n#[cfg(unix)]\n/// f\npub fn f() {\n    g();\n}\nh;\n";
+    assert_eq!(built_everywhere(text), ["use a;", "fn c() {", "    e();", "}", "h;"]);
+    assert!(is_gated("confine::calls") && is_gated("server::unix") && is_gated("server::unix::elsewhere") && !is_gated("server::listener"));
+}
+
 #[test]
 fn every_module_says_what_lives_there() {
     let mut files = sources(&root().join("src"));
