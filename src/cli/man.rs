@@ -182,11 +182,11 @@ fn tidied(page: &str) -> String {
             continue;
         }
         begun |= line.starts_with(".TH ");
-        // A break beside a space is none.
-        if (line == ".br" && text.ends_with(".sp\n")) || (line == ".sp" && text.ends_with(".br\n")) {
-            text.truncate(text.len() - ".sp\n".len());
-            text.push_str(".sp\n");
-            continue;
+        // A break beside an empty line is none.
+        match line {
+            ".br" if text.ends_with("\n\n") => continue,
+            "" if text.ends_with("\n.br\n") => text.truncate(text.len() - ".br\n".len()),
+            _ => {}
         }
         text.push_str(line);
         text.push('\n');
