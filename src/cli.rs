@@ -111,7 +111,7 @@ enum Command {
     },
     /// Print the manual page, or write all pages
     Man {
-        /// Write one page per command into this directory
+        /// Write one page per command, and soproxy.toml(5), into this directory
         #[arg(long, value_name = "DIR")]
         dir: Option<PathBuf>,
     },

@@ -1,13 +1,12 @@
 //! `soproxy run` as a service of systemd: it is told when the proxy serves, reads its configuration anew and stops, how its tenants
 //! stand, and, if it asks for that, again and again that all workers are well.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::time::Duration;
 
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::admin::TenantReadiness;
+use crate::admin::Readiness;
 use crate::app::App;
 use crate::reload::Turn;
 use crate::systemd::{self, Notifier};
@@ -50,7 +49,7 @@ impl Service {
         let (stop, readiness, crew) = (app.stop(), app.readiness(), app.crew());
         let mut turns = app.reloads().turns();
         let first = readiness();
-        let mut told = status(&first.tenants);
+        let mut told = stands(&first);
         said(self.notifier.ready(&told));
         let tenants = u32::try_from(first.tenants.len()).unwrap_or(u32::MAX);
         let mut look = interval(LOOK.0 + LOOK.1.saturating_mul(tenants));
@@ -75,7 +74,7 @@ impl Service {
                     turn = turns.recv() => match turn {
                         Some(Turn::Begins) => said(self.notifier.reloading()),
                         Some(Turn::Ends(applied)) => {
-                            told = status(&readiness().tenants);
+                            told = stands(&readiness());
                             if !applied {
                                 told.push_str("; the new configuration cannot be used, see the log");
                             }
@@ -84,7 +83,7 @@ impl Service {
                         None => return,
                     },
                     _ = look.tick(), if !leaving => {
-                        let now = status(&readiness().tenants);
+                        let now = stands(&readiness());
                         // What a failed reload has added stays until something else changes.
                         if !told.starts_with(&now) {
                             said(self.notifier.status(&now));
@@ -107,17 +106,27 @@ fn said(outcome: io::Result<()>) {
     }
 }
 
+fn stands(readiness: &Readiness) -> String {
+    status(readiness.tenants.iter().map(|(name, tenant)| (name.as_str(), tenant.can_serve, tenant.state)))
+}
+
 /// `3 of 4 tenants can be served; not Cust2 (failing)`
-fn status(tenants: &BTreeMap<String, TenantReadiness>) -> String {
-    let all = tenants.len();
-    let failing: Vec<String> =
-        tenants.iter().filter(|(_, tenant)| !tenant.can_serve).map(|(name, tenant)| format!("{name} ({})", tenant.state)).collect();
-    let mut text = format!("{} of {all} tenants can be served", all - failing.len());
-    if let Some(first) = failing.get(..NAMED.min(failing.len())).filter(|first| !first.is_empty()) {
-        text.push_str(&format!("; not {}", first.join(", ")));
+fn status<'a>(tenants: impl Iterator<Item = (&'a str, bool, &'a str)>) -> String {
+    let (mut all, mut not) = (0_usize, Vec::new());
+    for (name, can_serve, state) in tenants {
+        all += 1;
+        if !can_serve {
+            not.push(format!("{name} ({state})"));
+        }
     }
-    if failing.len() > NAMED {
-        text.push_str(&format!(" and {} more", failing.len() - NAMED));
+    let mut text = format!("{} of {all} tenants can be served", all - not.len());
+    if !not.is_empty() {
+        let more = not.len().saturating_sub(NAMED);
+        not.truncate(NAMED);
+        text.push_str(&format!("; not {}", not.join(", ")));
+        if more > 0 {
+            text.push_str(&format!(" and {more} more"));
+        }
     }
     text
 }
@@ -125,20 +134,15 @@ fn status(tenants: &BTreeMap<String, TenantReadiness>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::superoffice::state::keeper::Report;
-    use crate::ticket::cache::Status;
 
     #[test]
     fn the_status_counts_tenants_and_names_those_that_fail() {
-        let tenant = |name: &str, well: bool| {
-            let mut tenant = TenantReadiness::new(Status::default(), Report::default());
-            (tenant.can_serve, tenant.state) = if well { (true, "ready") } else { (false, "failing") };
-            (name.to_owned(), tenant)
+        let of = |tenants: &[(&str, bool)]| {
+            status(tenants.iter().map(|&(name, can_serve)| (name, can_serve, if can_serve { "ready" } else { "failing" })))
         };
-        let of = |tenants: Vec<(String, TenantReadiness)>| status(&tenants.into_iter().collect());
-        assert_eq!(of(vec![tenant("A", true), tenant("B", true)]), "2 of 2 tenants can be served");
-        assert_eq!(of(vec![tenant("A", true), tenant("B", false)]), "1 of 2 tenants can be served; not B (failing)");
-        let many = ["A", "B", "C", "D", "E"].map(|name| tenant(name, false));
-        assert_eq!(of(many.into()), "0 of 5 tenants can be served; not A (failing), B (failing), C (failing) and 2 more");
+        assert_eq!(of(&[("A", true), ("B", true)]), "2 of 2 tenants can be served");
+        assert_eq!(of(&[("A", true), ("B", false)]), "1 of 2 tenants can be served; not B (failing)");
+        let many = ["A", "B", "C", "D", "E"].map(|name| (name, false));
+        assert_eq!(of(&many), "0 of 5 tenants can be served; not A (failing), B (failing), C (failing) and 2 more");
     }
 }

@@ -174,33 +174,31 @@ where
         // On the heap, so that a connection at rest is small.
         let mut http = Box::new(http1.serve_connection(TokioIo::new(socket), service.clone()));
         let end = std::future::poll_fn(|cx| {
-            loop {
-                if let Poll::Ready(ended) = Pin::new(&mut *http).poll(cx) {
-                    return Poll::Ready(End::Closed(ended));
-                }
-                // Those before it have their answers.
-                if vitals.refused.load(Ordering::Relaxed) && vitals.phase() != Phase::Busy && vitals.flushed.load(Ordering::Relaxed) {
-                    return Poll::Ready(End::Refused);
-                }
-                // hyper, told to expect half-closes, would wait for the rest of a head.
-                if vitals.phase() == Phase::Head && vitals.ended.load(Ordering::Relaxed) {
-                    return Poll::Ready(End::Dropped);
-                }
-                match (vitals.order(), vitals.phase()) {
-                    (Order::Abort, _) => return Poll::Ready(End::Dropped),
-                    (Order::Drain, Phase::Idle) if !last && vitals.flushed.load(Ordering::Relaxed) => return Poll::Ready(End::Rests),
-                    _ => {}
-                }
-                let late = if vitals.phase() == Phase::Head { vitals.hurries(&mut hurried) } else { vitals.alarm.rang() };
-                if late {
-                    return Poll::Ready(match vitals.phase() {
-                        Phase::Head => End::HeadTimeout,
-                        Phase::Idle if vitals.flushed.load(Ordering::Relaxed) => End::Rests,
-                        Phase::Idle | Phase::Busy => End::Dropped,
-                    });
-                }
-                return Poll::Pending;
+            if let Poll::Ready(ended) = Pin::new(&mut *http).poll(cx) {
+                return Poll::Ready(End::Closed(ended));
             }
+            // Those before it have their answers.
+            if vitals.refused.load(Ordering::Relaxed) && vitals.phase() != Phase::Busy && vitals.flushed.load(Ordering::Relaxed) {
+                return Poll::Ready(End::Refused);
+            }
+            // hyper, told to expect half-closes, would wait for the rest of a head.
+            if vitals.phase() == Phase::Head && vitals.ended.load(Ordering::Relaxed) {
+                return Poll::Ready(End::Dropped);
+            }
+            match (vitals.order(), vitals.phase()) {
+                (Order::Abort, _) => return Poll::Ready(End::Dropped),
+                (Order::Drain, Phase::Idle) if !last && vitals.flushed.load(Ordering::Relaxed) => return Poll::Ready(End::Rests),
+                _ => {}
+            }
+            let late = if vitals.phase() == Phase::Head { vitals.hurries(&mut hurried) } else { vitals.alarm.rang() };
+            if late {
+                return Poll::Ready(match vitals.phase() {
+                    Phase::Head => End::HeadTimeout,
+                    Phase::Idle if vitals.flushed.load(Ordering::Relaxed) => End::Rests,
+                    Phase::Idle | Phase::Busy => End::Dropped,
+                });
+            }
+            Poll::Pending
         })
         .await;
         // What is not named here is dropped here; an empty `read_buf` would keep all of its buffer.
