@@ -267,7 +267,7 @@ async fn no_command_prints_a_secret_that_it_was_not_asked_for() {
     let home = Home::new().await.variable("SOPROXY_LOG__LEVEL", "trace").variable("SOPROXY_STORE__PATH", "store");
     home.write("next_secret", NEXT_SECRET);
     home.write("admin_token", ADMIN_TOKEN);
-    home.edit("proxy.toml", "[admin]\n", "[admin]\ntoken = { file = \"admin_token\" }\n");
+    home.write("proxy.toml", home.read("proxy.toml") + "\n[admin]\ntoken = { file = \"admin_token\" }\n");
     home.edit(
         "proxy.toml",
         "client_secret = { file = \"secrets/client_secret\" }",
