@@ -77,11 +77,12 @@
 //! *context identifier*. The *system user token* is the long-lived string from consent; signed with a timestamp it is the
 //! *signed system token*. An *exchange* is one round trip to the *login service*: signed system token in, JWT out. The
 //! *ticket* is the credential of `Authorization: SOTicket`. The *client secret* is the value of `SO-AppToken`, also called
-//! application token. To *renew* is to replace a ticket in the background; to *invalidate* is to mark a *generation* of it as
-//! rejected. *Strip*, *inject* and *scrub* are what happens to headers on the way in and out. A *snapshot* is an immutable
-//! value, swapped as a whole by a *reload*. A process that is *leaving* is not ready any more and serves as ever; to *drain* is to accept
-//! no more and finish what is in flight, within the *grace* period. A socket is *handed* to the process when a service manager has
-//! bound it, and is *held* by both. *Live* means that the process answers, *ready* that it can serve.
+//! application token. To *renew* is to replace a ticket in the background, or at once *on demand*; to *invalidate* is to mark a
+//! *generation* of it as rejected, to *forget* it to drop it without getting another. *Strip*, *inject* and *scrub* are what happens to
+//! headers on the way in and out. A *snapshot* is an immutable value, swapped as a whole by a *reload*. A process that is *leaving* is
+//! not ready any more and serves as ever; to *drain* is to accept no more and finish what is in flight, within the *grace* period. A
+//! socket is *handed* to the process when a service manager has bound it, and is *held* by both. *Live* means that the process answers,
+//! *ready* that it can serve what `ready_when` names. An *action* is what the admin listener has done when it is told.
 //!
 //! A tenant's *state* is what SuperOffice tells of it, its *standing* what the proxy makes of that: the *base* where requests go,
 //! an *outage* while it does not run. A tenant whose base is configured is *pinned*. A *hint* (a push, a 421) has the state fetched

@@ -50,7 +50,7 @@ pub async fn reload(file: &Path, args: ReloadArgs) -> Result<ExitCode, CliError>
 pub async fn renew(file: &Path, args: TenantArgs) -> Result<ExitCode, CliError> {
     let told = tell(file, &args, "renew").await?;
     let generation = told.get("generation").and_then(Value::as_u64).unwrap_or_default();
-    say(&format!("{}: a ticket of generation {generation}\n", args.tenant))?;
+    say(&format!("{}: a ticket of generation {generation}\n", named(&told, &args)))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -61,7 +61,7 @@ pub async fn forget(file: &Path, args: TenantArgs) -> Result<ExitCode, CliError>
         Some(generation) => format!("the ticket of generation {generation} is forgotten"),
         None => "there was no ticket".to_owned(),
     };
-    say(&format!("{}: {what}\n", args.tenant))?;
+    say(&format!("{}: {what}\n", named(&told, &args)))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -70,6 +70,11 @@ async fn tell(file: &Path, args: &TenantArgs, action: &str) -> Result<Value, Cli
     let tenant = segment(&args.tenant)?;
     let answer = ask(&Client::new(file, &args.at)?, Method::POST, &format!("/tenants/{tenant}/{action}"), "").await?;
     Ok(serde_json::from_str(&answer.body).unwrap_or_default())
+}
+
+/// The tenant, as its table spells it.
+fn named<'t>(told: &'t Value, args: &'t TenantArgs) -> &'t str {
+    told.get("tenant").and_then(Value::as_str).unwrap_or(&args.tenant)
 }
 
 /// A tenant's name, as a segment of a path: what cannot be one is nobody's name.

@@ -275,7 +275,7 @@ async fn no_command_prints_a_secret_that_it_was_not_asked_for() {
         .variable("SOPROXY_TELEMETRY__OTLP_HEADERS__X_KEY", COLLECTORS);
     home.write("next_secret", NEXT_SECRET);
     home.write("admin_token", ADMIN_TOKEN);
-    home.edit("proxy.toml", "[admin]\n", "[admin]\ntoken = { file = \"admin_token\" }\n");
+    home.write("proxy.toml", home.read("proxy.toml") + "\n[admin]\ntoken = { file = \"admin_token\" }\n");
     home.edit(
         "proxy.toml",
         "client_secret = { file = \"secrets/client_secret\" }",

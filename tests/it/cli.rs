@@ -427,7 +427,8 @@ async fn the_manual_has_every_command() {
     good(home.run(&["man", "--dir", "pages"]).await);
     assert!(page.starts_with(".ie") || page.contains(".TH soproxy 1"), "{page:.80}");
     for command in COMMANDS {
-        assert!(page.contains(&format!("soproxy\\-{command}(1)")), "{command}");
+        let name = command.replace('-', "\\-");
+        assert!(page.contains(&format!("soproxy\\-{name}(1)")), "{command}");
         let own = home.read(&format!("pages/soproxy-{command}.1"));
         assert!(own.contains(".SH SYNOPSIS") || own.contains(".SH NAME"), "{command}");
     }

@@ -134,7 +134,9 @@ fn unknown_section(key: &str, sections: &[&str], known: &[String]) -> (&'static 
 fn unknown_key(key: &str, table: &str, known: &[String]) -> (&'static str, Hint) {
     let (parent, leaf) = key.rsplit_once('.').unwrap_or(("", key));
     let here: Vec<&str> = known.iter().filter_map(|known| known.strip_prefix(table)?.strip_prefix('.')).collect();
-    let hint = match nearest(leaf, here.iter().copied()) {
+    // Of a tenant `token` means its own, not the admin listener's.
+    let part = || here.iter().copied().find(|name| table.starts_with("tenants.") && name.ends_with(&format!("_{leaf}")));
+    let hint = match nearest(leaf, here.iter().copied()).or_else(part) {
         Some(near) => Hint::Key(format!("{parent}.{near}")),
         None => elsewhere(leaf, known).unwrap_or_else(|| Hint::Text(format!("the keys of {} are {}", header(parent), here.join(", ")))),
     };

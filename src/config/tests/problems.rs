@@ -168,7 +168,13 @@ fn problems_of_variables_name_the_variable() {
     let cases = [
         ("SOPROXY_LISTEN__MAX_BDY", "1", "listen.max_bdy", "unknown key", "did you mean SOPROXY_LISTEN__MAX_BODY?"),
         ("SOPROXY_LISTENER__ADDRESS", "1", "listener", "unknown section", "did you mean SOPROXY_LISTEN__…?"),
-        ("SOPROXY_TENANTS__CUST1__TOKEN", "x", "tenants.Cust1.token", "unknown key", "the keys of [tenants.Cust1] are"),
+        (
+            "SOPROXY_TENANTS__CUST1__TOKEN",
+            "x",
+            "tenants.Cust1.token",
+            "unknown key",
+            "did you mean SOPROXY_TENANTS__CUST1__SYSTEM_USER_TOKEN?",
+        ),
         ("SOPROXY_LISTENERS__ADDRESS", "127.0.0.1:1", "listeners", "must be a list of tables", "in the file"),
         ("SOPROXY_CACHE__TTL", "10m", "cache", "must be a list of tables", "write [[cache]], with two brackets"),
         ("SOPROXY_UPSTREAM__RATE", "fast", "upstream.rate", "must be a number", "such as 10 or 0.5"),

@@ -62,8 +62,10 @@ impl Tickets {
             loop {
                 // Hears of every change from here on.
                 let changed = slot.changed.notified();
-                if slot.newest() > before && slot.current.load().is_some() {
-                    return Ok(slot.newest());
+                // Also when somebody has forgotten it meanwhile.
+                let newest = slot.newest();
+                if newest > before {
+                    return Ok(newest);
                 }
                 if let Some(failure) = lock(&slot.past).since(failures) {
                     let retry_after = slot.status().failure.map_or(Duration::ZERO, |failed| failed.retry_after);
@@ -72,8 +74,7 @@ impl Tickets {
                 if !slot.wake() {
                     return Err(removed());
                 }
-                // Somebody may have forgotten the new one before we saw it.
-                let _ = tokio::time::timeout(Duration::from_secs(1), changed).await;
+                changed.await;
             }
         };
         tokio::time::timeout(slot.shared.patience, outcome).await.unwrap_or_else(|_| Err(slot.not_yet()))

@@ -88,7 +88,7 @@ async fn an_operator_does_everything_over_a_unix_socket() {
 async fn the_commands_show_the_token_and_a_new_one_holds_after_a_reload() {
     let home = Home::new().await;
     home.write("token", "the-first-admin-token\n");
-    home.edit("proxy.toml", "[admin]\n", "[admin]\ntoken = { file = \"token\" }\n");
+    home.write("proxy.toml", home.read("proxy.toml") + "\n[admin]\ntoken = { file = \"token\" }\n");
     let program = home.spawn(&["run"]);
     let (_, admin) = program.addresses().await;
     let address = admin.to_string();
