@@ -252,7 +252,7 @@ mod tests {
         let mut buckets = [0; BOUNDS.len() + 1];
         (buckets[0], buckets[1], buckets[BOUNDS.len()]) = (1, 2, 3);
         page.family(&EXCHANGE_DURATION).histogram(&[], &Sum { buckets, micros: 1_500_000 });
-        drop(page.family(&super::super::table::CACHE_BYTES));
+        let _ = page.family(&super::super::table::CACHE_BYTES);
         page.finish()
     }
 
