@@ -50,10 +50,10 @@ enum Command {
     /// Serve
     ///
     /// SIGTERM drains: accept no more, finish what is in flight, exit 0. SIGHUP reads the configuration anew, and so does a secret's
-    /// file that has changed. The process confines itself to what the configuration names when it starts.
+    /// file that has changed. SIGUSR1 opens the log file anew. The process confines itself to what the configuration names when it starts.
     Run(run::Args),
     /// Serve an embedded SuperOffice Online and the proxy in front of it, without any configuration
-    Sandbox(sandbox::Args),
+    Sandbox(Box<sandbox::Args>),
     /// Validate everything that `run` would use; exit code 0 when all is well
     Check {
         /// Also do one exchange and one User/currentPrincipal call per tenant
@@ -143,7 +143,7 @@ pub fn run(cli: Cli) -> Result<ExitCode, CliError> {
     let file = cli.config;
     match cli.command {
         Command::Run(args) => run::run(file, args),
-        Command::Sandbox(args) => on_runtime(sandbox::run(args)),
+        Command::Sandbox(args) => on_runtime(sandbox::run(*args)),
         Command::Check { online } => on_runtime(check::run(&file, online)),
         Command::Ticket(args) => on_runtime(async { ticket::run(&Config::load(&file)?, args).await }),
         Command::Sign { tenant } => ticket::sign(&Config::load(&file)?, &tenant),
