@@ -59,10 +59,11 @@ enum Command {
     ///
     /// SIGTERM stops in order: not ready any more, and still serving for `shutdown_delay`; then no new connections, and `grace` for what
     /// is in flight; then exit code 0. A second one stops at once. SIGHUP reads the configuration anew, and so does a change of
-    /// proxy.toml, of a file in tenants.d beside it, or of a secret's file. The process confines itself to what the configuration names when it starts.
+    /// proxy.toml, of a file in tenants.d beside it, or of a secret's file. SIGUSR1 opens the log file
+    /// anew. The process confines itself to what the configuration names when it starts.
     Run(run::Args),
     /// Serve an embedded SuperOffice Online and the proxy in front of it, without any configuration
-    Sandbox(sandbox::Args),
+    Sandbox(Box<sandbox::Args>),
     /// Validate everything that `run` would use; exit code 0 when all is well
     Check {
         /// Also do one exchange and one User/currentPrincipal call per tenant
@@ -185,7 +186,7 @@ pub fn run(cli: Cli) -> Result<ExitCode, CliError> {
     let file = cli.config;
     match cli.command {
         Command::Run(args) => run::run(file, args),
-        Command::Sandbox(args) => on_runtime(sandbox::run(args)),
+        Command::Sandbox(args) => on_runtime(sandbox::run(*args)),
         Command::Check { online } => on_runtime(check::run(&file, online)),
         Command::Ticket(args) => on_runtime(async { ticket::run(&Config::load(&file)?, args).await }),
         Command::Sign { tenant } => ticket::sign(&Config::load(&file)?, &tenant),

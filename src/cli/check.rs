@@ -17,7 +17,6 @@ use crate::app::{Backplane, Wiring};
 use crate::body::empty;
 use crate::clock::Clock;
 use crate::config::{Config, Outbound, Tenant};
-use crate::log;
 use crate::proxy::{headers, target};
 use crate::server;
 use crate::server::unix::{Place, make_room};
@@ -79,7 +78,7 @@ pub async fn run(file: &Path, online: bool) -> Result<ExitCode, CliError> {
         }
     }
     if let Some(file) = &config.log.file
-        && let Err(error) = writable(file)
+        && let Err(error) = file.try_out()
     {
         eprintln!("note: the log {} cannot be written to: {error}: run would go on, and lose its lines", file.path.display());
     }
@@ -109,16 +108,6 @@ pub async fn run(file: &Path, online: bool) -> Result<ExitCode, CliError> {
     say(&super::run::report(&config))?;
     say(&format!("{}: {} tenant(s), to listen on {}\n", file.display(), config.tenants.len(), addresses.join(" and ")))?;
     Ok(if failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
-/// Whether the log can be written to; where its directory would be made, whether it could be.
-fn writable(file: &log::file::Settings) -> std::io::Result<()> {
-    let dir = file.dir();
-    if dir.is_dir() {
-        return file.try_out();
-    }
-    let above = dir.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    Ok(rustix::fs::access(above, rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK)?)
 }
 
 /// Why the store cannot be used. One that is in use is: by soproxy itself, probably.

@@ -14,7 +14,7 @@ mod tests;
 
 use std::fs::File;
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jiff::civil::Date;
@@ -60,8 +60,12 @@ impl Settings {
         system::make_directory(&self.dir())
     }
 
-    /// Why the file cannot be written to, tried without writing anything.
+    /// Why the file cannot be written to, tried without writing anything; where its directory would be made, whether it could be.
     pub fn try_out(&self) -> io::Result<()> {
+        let dir = self.dir();
+        if !dir.is_dir() {
+            return system::may_write(dir.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new(".")));
+        }
         let there = self.path.symlink_metadata().is_ok();
         let file = system::open(&self.path)?;
         drop(file);

@@ -60,7 +60,7 @@ impl Spans {
 
     /// It waited.
     pub fn waited(&mut self, what: &'static str, from: Duration, to: Duration) {
-        if self.waits.len() < MOST && to > from {
+        if self.context.is_sampled() && self.waits.len() < MOST && to > from {
             self.waits.push((what, from, to));
         }
     }

@@ -67,7 +67,7 @@ impl Assembly<'_> {
             let hint =
                 "the confined process may write to the log's directory: give it one of its own, such as /var/log/soproxy/soproxy.log";
             self.problem("log.file", "is in the root directory", hint);
-        } else if real.is_some() && real == self.secrets.resolve("".as_ref()).canonicalize().ok() {
+        } else if real.is_some() && real == self.secrets.resolve(".".as_ref()).canonicalize().ok() {
             let hint = "the confined process may write to the log's directory: give it one of its own, such as logs/soproxy.log";
             self.warn("log.file", "is in the configuration's own directory", hint);
         }

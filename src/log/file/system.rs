@@ -1,10 +1,10 @@
 //! What differs between systems: how the file is opened, told from another one, and claimed.
 
 #[cfg(unix)]
-pub use self::unix::{Id, claim, create, id, is_at, make_directory, open, release, same_mode, share};
+pub use self::unix::{Id, claim, create, id, is_at, make_directory, may_write, open, release, same_mode, share};
 
 #[cfg(not(unix))]
-pub use self::other::{Id, claim, create, id, is_at, make_directory, open, release, same_mode, share};
+pub use self::other::{Id, claim, create, id, is_at, make_directory, may_write, open, release, same_mode, share};
 
 #[cfg(unix)]
 mod unix {
@@ -75,6 +75,11 @@ mod unix {
         to.set_permissions(std::fs::Permissions::from_mode(of.metadata()?.permissions().mode() & 0o777))
     }
 
+    /// Whether something can be made in a directory.
+    pub fn may_write(dir: &Path) -> io::Result<()> {
+        Ok(rustix::fs::access(dir, rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK)?)
+    }
+
     /// Makes the directory if only it is missing.
     pub fn make_directory(path: &Path) -> io::Result<()> {
         match DirBuilder::new().mode(0o750).create(path) {
@@ -121,6 +126,10 @@ mod other {
 
     pub fn same_mode(_: &File, _: &File) -> io::Result<()> {
         Ok(())
+    }
+
+    pub fn may_write(dir: &Path) -> io::Result<()> {
+        dir.metadata().map(drop)
     }
 
     pub fn make_directory(path: &Path) -> io::Result<()> {
