@@ -54,14 +54,19 @@ impl Watch {
     /// Of files that were read when they looked like this.
     pub fn new(watched: Watched) -> Watch {
         let file = |path: PathBuf, look: Option<Look>, may_go| File { path, read: look, last: look, may_go };
-        let mut files: Vec<File> = watched.secrets.into_iter().map(|(path, look)| file(path, Some(look), false)).collect();
-        let directory = watched.configuration.map(|followed| {
-            let (path, look) = followed.file;
-            let directory = Directory { path: texts::directory(&path), look: None, rests: false };
-            files.push(file(path, look, false));
+        let Watched { secrets, configuration } = watched;
+        let directory = configuration.as_ref().map(|followed| texts::directory(&followed.file.0));
+        // A tenant's secret beside its file goes together with it.
+        let secret = |(path, look): (PathBuf, Look)| {
+            let may_go = directory.as_ref().is_some_and(|directory| path.starts_with(directory));
+            file(path, Some(look), may_go)
+        };
+        let mut files: Vec<File> = secrets.into_iter().map(secret).collect();
+        if let Some(followed) = configuration {
+            files.push(file(followed.file.0, followed.file.1, false));
             files.extend(followed.tenants.into_iter().map(|(path, look)| file(path, look, true)));
-            directory
-        });
+        }
+        let directory = directory.map(|path| Directory { path, look: None, rests: false });
         Watch { files, directory, next: 0, changed: BTreeSet::new(), waited: 0 }
     }
 

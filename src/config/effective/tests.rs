@@ -104,7 +104,7 @@ fn it_is_shown_with_its_sources_also_when_it_is_wrong() {
     let shown = lines(&view).join("\n").replace(&format!("{}/", dir.path().display()), "");
     for line in [
         "[listen] grace = \"30s\" # default",
-        "[superoffice] login_url = \"http://127.0.0.1:9\" # proxy.toml:4",
+        "[superoffice] login_url = \"http://127.0.0.1:9\" # proxy.toml:5",
         "[tenants.Cust7] system_user_token = { file = \"tenants.d/token\" } # tenants.d/b.toml:3",
         "[tenants.Cust7] client_secert = \"…\" # tenants.d/b.toml:4",
         "[upstream] proxy = \"http://…@proxy:1\" # proxy.toml:",
