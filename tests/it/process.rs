@@ -14,6 +14,9 @@ use crate::wire::{End, OK, Wire, request};
 
 // Exit codes
 
+/// A code, and by which arguments and variables it is had.
+type Case<'a> = (u8, &'a [&'a str], &'a [(&'a str, &'a str)]);
+
 #[tokio::test]
 async fn the_program_ends_with_the_documented_codes_and_no_other() {
     let readme = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
@@ -28,7 +31,7 @@ async fn the_program_ends_with_the_documented_codes_and_no_other() {
     let home = Home::new().await;
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let taken = listener.local_addr().unwrap().to_string();
-    let cases: [(u8, &[&str], &[(&str, &str)]); 9] = [
+    let cases: [Case; 9] = [
         (0, &["check"], &[]),
         (0, &["--version"], &[]),
         (1, &["healthcheck", "--address", "127.0.0.1:1"], &[]),
