@@ -89,11 +89,6 @@ pub async fn peek(stream: &UnixStream, _: &mut [u8]) -> io::Result<usize> {
     match *stream {}
 }
 
-/// Never called.
-pub fn has_bytes(stream: &UnixStream) -> bool {
-    match *stream {}
-}
-
 impl UnixStream {
     /// Never called.
     pub fn poll_read_ready(&self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
