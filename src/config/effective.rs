@@ -247,6 +247,10 @@ fn content(value: &Value, shape: &Shape, secrets: &Secrets<'_>) -> Option<u64> {
                 file::references(value).iter().flat_map(|one| secrets.content(one).unwrap_or_default().to_ne_bytes()).collect();
             Some(super::secret::fingerprint(&each))
         }
+        Shape::SecretTable => {
+            let each = value.as_dict()?.values().filter_map(|one| content(one, &Shape::Secret, secrets));
+            Some(super::secret::fingerprint(&each.flat_map(u64::to_ne_bytes).collect::<Vec<_>>()))
+        }
         Shape::Path => file(value),
         Shape::File => file(value.as_dict()?.get("file")?),
         // A password may stand in it, which is not shown.

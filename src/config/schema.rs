@@ -125,6 +125,7 @@ fn of_shape(shape: &Shape) -> Value {
             let one = of_shape(&Shape::Secret);
             either([one.clone(), json!({ "type": "array", "minItems": 1, "maxItems": most, "items": one })])
         }
+        Shape::SecretTable => json!({ "type": "object", "additionalProperties": of_shape(&Shape::Secret) }),
         Shape::Either(one, other) => either([of_shape(one), of_shape(other)]),
     }
 }

@@ -15,6 +15,10 @@ pub fn hidden() -> Value {
 /// A value as it may be shown. What a reference refers to is no secret; a command's arguments may be.
 pub fn masked(value: &Value, shape: Option<&Shape>) -> Value {
     match shape {
+        Some(Shape::SecretTable) => match value.as_dict() {
+            Some(table) => Value::from(table.iter().map(|(name, value)| (name.clone(), secret(value))).collect::<Dict>()),
+            None => hidden(),
+        },
         Some(shape) if shape.hides() => secret(value),
         Some(Shape::Url) => each_text(value, &url),
         _ => each_text(value, &logins),
@@ -100,6 +104,10 @@ mod tests {
             assert_eq!(shown(text, Shape::Secrets(4)), expected);
             assert!(!shown(text, Shape::Flag.or(Shape::Secret)).contains("s3cret"), "{text}");
         }
+        // A header may be called as a place is.
+        let headers = "{ Authorization = { file = \"a/b\" }, file = \"s3cret\", env = { env = \"X\" } }";
+        assert_eq!(shown(headers, Shape::SecretTable), "{ Authorization = { file = \"a/b\" }, env = { env = \"X\" }, file = \"…\" }");
+        assert_eq!(shown("\"s3cret\"", Shape::SecretTable), "\"…\"");
     }
 
     #[test]

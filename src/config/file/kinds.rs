@@ -365,7 +365,7 @@ pub fn ready_when(value: &Value) -> Read<ReadyWhen> {
         Some(text) if text.eq_ignore_ascii_case("all") => return Ok(ReadyWhen::All),
         _ => {}
     }
-    let names = list(|text| Ok(text.to_owned()))(value).map_err(|wrong| Wrong::new(wrong.what, HINT))?;
+    let names = list(|text| Ok(text.to_owned()))(value).map_err(|wrong| wrong.hinting(HINT))?;
     if names.is_empty() { Err(Wrong::new("names no tenant", HINT)) } else { Ok(ReadyWhen::Tenants(names)) }
 }
 

@@ -9,6 +9,7 @@ use http::{HeaderName, header};
 use super::field::Field;
 use super::kinds;
 use super::reader::Table;
+use super::shape::Shape;
 use super::units::SIZE_FORM;
 use crate::config::secret::SecretRef;
 use crate::log::{Format, Query};
@@ -86,14 +87,16 @@ pub fn telemetry(mut table: Table<'_, '_>) -> TelemetrySettings {
 
 fn endpoint(value: &Value) -> Result<BaseUrl, kinds::Wrong> {
     const HINT: &str = "write the collector's address without /v1/traces, such as \"http://127.0.0.1:4318\"";
-    let url = kinds::url(value).map_err(|wrong| kinds::Wrong::new(wrong.what, HINT))?;
+    let url = kinds::url(value).map_err(|wrong| wrong.hinting(HINT))?;
     if url.path().ends_with("/v1/traces") { Err(kinds::Wrong::new("has a path that is added anyhow", HINT)) } else { Ok(url) }
 }
 
 /// No message repeats a value.
 fn headers(value: &Value) -> Result<Vec<(HeaderName, SecretRef)>, kinds::Wrong> {
     const HINT: &str = "write a table of headers, such as { Authorization = { file = \"secrets/collector\" } }";
-    let Value::Dict(_, entries) = value else { return Err(kinds::Wrong::new("must be a table", HINT)) };
+    let Value::Dict(_, entries) = value else {
+        return Err(kinds::Wrong::new("must be a table", HINT).taking(Shape::SecretTable));
+    };
     let header = |(name, value): (&String, &Value)| {
         // A variable's name has no room for a dash.
         let wrong = |what: &str| kinds::Wrong::new(format!("{}: {what}", kinds::quoted(name)), HINT);
@@ -117,7 +120,8 @@ fn share(value: &Value) -> Result<f64, kinds::Wrong> {
         Value::Num(_, number) => number.to_f64().or_else(|| number.to_i128().map(|number| number as f64)),
         _ => None,
     };
-    number.filter(|number| (0.0..=1.0).contains(number)).ok_or_else(|| kinds::Wrong::new("must be a number from 0 to 1", HINT))
+    let wrong = || kinds::Wrong::new("must be a number from 0 to 1", HINT).taking(Shape::Number(0.0, 1.0));
+    number.filter(|number| (0.0..=1.0).contains(number)).ok_or_else(wrong)
 }
 
 /// A format as it is written.

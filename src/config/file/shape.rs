@@ -34,6 +34,8 @@ pub enum Shape {
     Secret,
     /// The same, or a list of at most so many.
     Secrets(usize),
+    /// A table whose values are secrets.
+    SecretTable,
     /// One of two.
     Either(Box<Shape>, Box<Shape>),
 }
@@ -52,7 +54,7 @@ impl Shape {
     /// Whether a value of this shape may be a secret.
     pub fn hides(&self) -> bool {
         match self {
-            Shape::Secret | Shape::Secrets(_) => true,
+            Shape::Secret | Shape::Secrets(_) | Shape::SecretTable => true,
             Shape::Either(one, other) => one.hides() || other.hides(),
             _ => false,
         }
