@@ -6,9 +6,9 @@ use std::time::Duration;
 use figment::value::Value;
 use http::{HeaderName, header};
 
+use super::field::Field;
 use super::kinds;
 use super::reader::Table;
-use super::field::Field;
 use super::units::SIZE_FORM;
 use crate::config::secret::SecretRef;
 use crate::log::{Format, Query};
