@@ -120,8 +120,12 @@ impl Live {
     }
 }
 
-/// The keys of `[listen]` that take effect at once.
-pub(super) const LIVE: [&str; 8] = [
+/// The keys that take effect at once in sections whose others do not.
+const LIVE: [&str; 13] = [
+    "admin.hosts",
+    "admin.insecure_allow_anonymous",
+    "admin.token",
+    "admin.ready_when",
     "listen.hosts",
     "listen.insecure_allow_anonymous",
     "listen.default_tenant",
@@ -130,10 +134,11 @@ pub(super) const LIVE: [&str; 8] = [
     "listen.max_uri",
     "listen.max_body",
     "listen.policy",
+    "log.level",
 ];
 
 /// Which keys of a section are meant that takes effect at the next start; the section is told as people are told: `[listen] (but …)`.
-pub(super) fn at_next_start(section: &str, waiting: &[Change]) -> Vec<String> {
+fn at_next_start(section: &str, waiting: &[Change]) -> Vec<String> {
     let name = section.trim_start_matches('[').split(']').next().unwrap_or_default();
     let within = |key: &str| key.split(['.', '[']).next() == Some(name);
     let keys: Vec<String> = waiting

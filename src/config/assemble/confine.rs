@@ -18,7 +18,7 @@ impl Assembly<'_> {
             Some(paths)
         };
         let (read, write, execute) = (paths("read", &settings.read), paths("write", &settings.write), paths("execute", &settings.execute));
-        if self.secrets.has_commands() && execute.as_ref().is_some_and(Vec::is_empty) {
+        if cfg!(target_os = "linux") && self.secrets.has_commands() && execute.as_ref().is_some_and(Vec::is_empty) {
             let hint = "name the programs, what they are linked to, and for a script its interpreter, or start with --no-confine; else no reload can read these secrets";
             self.warn("confine.execute", "names no program, but secrets come from programs: they run at the start, and not again", hint);
         }
