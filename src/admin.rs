@@ -2,7 +2,7 @@
 //! secret is ever in its output.
 //!
 //! Whether somebody may ask is decided here and nowhere else, before anything is looked at: the guard keeps web pages and foreign
-//! names out, [`token`] tells what a caller may do, and each page says what it takes ([`page`]).
+//! names out, `token` tells what a caller may do, and each page says what it takes (`page`).
 
 mod actions;
 mod metrics;

@@ -16,7 +16,7 @@ const EXAMPLE: &str = include_str!("../../proxy.toml.example");
 /// What the name of a tenant or a client looks like.
 const NAMES: [(&str, &str); NAMED.len()] = [("tenants", "^[A-Za-z0-9_-]{1,64}$"), ("clients", "^[A-Za-z0-9_.-]{1,64}$")];
 
-/// As [`file`] reads them, but for the order of units.
+/// As [`mod@file`] reads them, but for the order of units.
 const DURATION: &str = "^ *(0|[0-9]+ *(d|h|m|s|ms)( *[0-9]+ *(h|m|s|ms))*) *$";
 const SIZE: &str = "^ *[0-9]+ *([kKmMgG]?[bB]|[kKmMgG][iI][bB])? *$";
 
