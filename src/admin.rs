@@ -53,15 +53,18 @@ struct Rules {
     ready_when: ReadyWhen,
     /// What is worth a warning in the configuration in use.
     warnings: Vec<String>,
+    /// Its log.level.
+    log_level: String,
 }
 
 impl Rules {
-    fn new(settings: Option<&config::Admin>, warnings: Vec<String>) -> Rules {
+    fn new(settings: Option<&config::Admin>, warnings: Vec<String>, log_level: String) -> Rules {
         Rules {
             guard: settings.map(|settings| HostGuard::new(&settings.hosts)).unwrap_or_default(),
             token: settings.and_then(|settings| settings.token.as_ref()).map(Token::new),
             ready_when: settings.map_or(ReadyWhen::Any, |settings| settings.ready_when.clone()),
             warnings,
+            log_level,
         }
     }
 }
@@ -72,22 +75,23 @@ impl Admin {
         proxy: Arc<ArcSwap<Proxy>>,
         settings: Option<&config::Admin>,
         warnings: Vec<String>,
+        log_level: String,
         reloads: Reloads,
         stop: Stop,
         facts: Facts,
     ) -> Admin {
-        let rules = ArcSwap::from_pointee(Rules::new(settings, warnings));
+        let rules = ArcSwap::from_pointee(Rules::new(settings, warnings, log_level));
         Admin(Arc::new(Inner { proxy, rules, reloads, stop, facts, confinement: OnceLock::new() }))
     }
 
     /// The settings of a reload. A listener that is to be off stays as it is until the next start, and so do its rules.
-    pub fn apply(&self, settings: Option<&config::Admin>, warnings: Vec<String>) {
+    pub fn apply(&self, settings: Option<&config::Admin>, warnings: Vec<String>, log_level: String) {
         let rules = match settings {
-            Some(_) => Rules::new(settings, warnings),
+            Some(_) => Rules::new(settings, warnings, log_level),
             None => {
                 let before = self.0.rules.load();
                 let Rules { guard, token, ready_when, .. } = &**before;
-                Rules { guard: guard.clone(), token: token.clone(), ready_when: ready_when.clone(), warnings }
+                Rules { guard: guard.clone(), token: token.clone(), ready_when: ready_when.clone(), warnings, log_level }
             }
         };
         self.0.rules.store(Arc::new(rules));

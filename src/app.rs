@@ -124,7 +124,6 @@ impl App {
         let warm = Arc::new(Warm::open(config.store.as_deref(), &metrics));
         let facts = Facts {
             config: config.file.clone(),
-            log_level: config.log.level.clone(),
             started: clock.now(),
             listeners: listening(&listeners, &doors, &admin_listeners, &push_listeners),
             census: crew.census(),
@@ -133,7 +132,7 @@ impl App {
                 move || path.clone().zip(warm.upgrade()).map(|(path, warm)| warm.kept(path))
             }),
         };
-        let admin_settings = config.admin.clone();
+        let (admin_settings, log_level) = (config.admin.clone(), config.log.level.clone());
         let warnings = config.warnings.iter().map(ToString::to_string).collect();
         let listen = config.listen.clone();
         let started = Started {
@@ -183,7 +182,7 @@ impl App {
             tls: started.tls.clone().into(),
         };
         let proxy = Arc::new(ArcSwap::from_pointee(wired.snapshot(common, &started.doors)));
-        let admin = Admin::new(proxy.clone(), admin_settings.as_ref(), warnings, reloads.clone(), stop.clone(), facts);
+        let admin = Admin::new(proxy.clone(), admin_settings.as_ref(), warnings, log_level, reloads.clone(), stop.clone(), facts);
         let push = StatePush::new(proxy.clone());
         let live = Live(Arc::new(LiveParts { proxy, clock, started, admin: admin.clone(), wired: Mutex::new(wired) }));
         Ok(App { listeners, admin_listeners, admin, push_listeners, push, config: listen, crew, live, warm, telemetry, stop, reloads })

@@ -67,6 +67,10 @@ pub fn follow<E: Display>(
                 let why = "reading it anew failed by a mistake of ours";
                 tracing::error!("the configuration stays as it was: {why}");
                 reloader.reloads.note(&Err(why.to_owned()));
+                // Not at every look: what is there now was tried.
+                let looks = reloader.watch.looks();
+                reloader.watch.tried(looks);
+                reloader.again = Some((AGAIN.1, AGAIN.1));
             }
         }
     })?;

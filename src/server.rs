@@ -99,6 +99,9 @@ pub struct Limits {
     pub max_connections: usize,
 }
 
+/// How many connections are still taken out of a listener's queue at the end: more than it holds at once.
+const QUEUE: usize = 4096;
+
 /// A tunnel on its way from a handler to the connection, as an extension of the answer.
 #[derive(Clone, Debug)]
 pub struct TunnelTo(Arc<Mutex<Option<Tunnel>>>);
@@ -177,7 +180,9 @@ async fn accept(listener: Listener, index: usize, shared: Arc<Shared>, handler: 
     }
     if !listener.is_held() {
         // With the socket goes its queue: who stands in it would be reset.
-        while let Some(Ok(accepted)) = listener.accept_queued().await {
+        // Bounded, because others may go on filling it.
+        for _ in 0..QUEUE {
+            let Some(Ok(accepted)) = listener.accept_queued().await else { break };
             admit(accepted, index, &shared, handler.clone());
         }
     }

@@ -7,8 +7,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::signals::{SignalKind, signal};
 
-/// What was told to stop at once and has not for so long is stuck.
-const STUCK: Duration = Duration::from_secs(5);
+/// What was told to stop at once and has not for so long is stuck: longer than the store, the admin listener and the collector may take.
+const STUCK: Duration = Duration::from_secs(12);
 
 /// How what serves is stopped: [`Stop::begin`] asks for it, and whoever runs it lets the rest follow.
 #[derive(Clone, Debug, Default)]
@@ -85,7 +85,10 @@ fn end_in(patience: Duration) {
     // A thread, because it may be the runtime that is stuck.
     let end = move || {
         std::thread::sleep(patience);
-        tracing::error!("still not stopped {patience:?} after everything was to be dropped: exit");
+        // Whoever reads the log may be what it waits for.
+        let _ = std::thread::Builder::new()
+            .spawn(move || tracing::error!("still not stopped {patience:?} after everything was to be dropped: exit"));
+        std::thread::sleep(Duration::from_millis(200));
         std::process::exit(1);
     };
     if let Err(error) = std::thread::Builder::new().name("end".to_owned()).spawn(end) {

@@ -81,7 +81,8 @@ impl Admin {
     }
 
     async fn log_level(&self, parts: &Parts, body: Inbound, by: &By) -> Response<Body> {
-        let configured = self.0.facts.log_level.as_str();
+        let rules = self.0.rules.load_full();
+        let configured = rules.log_level.as_str();
         let shown = || json(StatusCode::OK, &json!({ "level": log::level(), "configured": configured }));
         if parts.method == Method::GET || parts.method == Method::HEAD {
             return shown();

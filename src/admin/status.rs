@@ -21,8 +21,6 @@ use crate::server::Census;
 pub struct Facts {
     /// The configuration file.
     pub config: PathBuf,
-    /// `log.level` at the start.
-    pub log_level: String,
     /// When the process began to serve.
     pub started: Moment,
     /// Where it listens.

@@ -39,6 +39,9 @@ impl Token {
     }
 }
 
+/// What proxies say of those they speak for.
+const FORWARDED: [&str; 4] = ["forwarded", "x-forwarded-for", "x-real-ip", "via"];
+
 /// What a caller may do. With a `token` nobody who does not show it may do more than ask. Without one whoever connects over a Unix
 /// socket (its mode says who that is) or from this machine to this machine may do all, and everybody else may read: the
 /// configuration has said that it means that.
@@ -49,6 +52,8 @@ pub(super) fn right(token: Option<&Token>, headers: &HeaderMap, ends: &Ends) -> 
             (Some(peer), Some(local)) => peer.ip().to_canonical().is_loopback() && local.ip().to_canonical().is_loopback(),
             _ => false,
         };
+        // A proxy on this machine speaks for others.
+        let here = here && !FORWARDED.iter().any(|name| headers.contains_key(*name));
         return Ok(if here { Right::Act } else { Right::Read });
     };
     let mut lines = headers.get_all(AUTHORIZATION).iter();
@@ -62,7 +67,7 @@ pub(super) fn right(token: Option<&Token>, headers: &HeaderMap, ends: &Ends) -> 
 mod tests {
     use std::net::SocketAddr;
 
-    use http::HeaderValue;
+    use http::{HeaderName, HeaderValue};
 
     use super::*;
     use crate::peer::Proof;
@@ -83,6 +88,10 @@ mod tests {
         assert_eq!(judge(Some("10.0.0.1:1"), Some("10.0.0.1:2")), Right::Read, "this machine, but not by loopback");
         assert_eq!(judge(Some("127.0.0.1:1"), Some("10.0.0.1:2")), Right::Read);
         assert_eq!(judge(Some("127.0.0.1:1"), None), Right::Read);
+        for name in FORWARDED {
+            let headers = HeaderMap::from_iter([(HeaderName::from_static(name), HeaderValue::from_static("x"))]);
+            assert_eq!(right(None, &headers, &ends(None, None)), Ok(Right::Read), "{name}: a proxy on this machine speaks for others");
+        }
     }
 
     #[test]

@@ -109,7 +109,8 @@ impl Live {
         next.cache.set(cache_limits(&next.config));
         let common = Common { upstream: next.backplane.upstream().clone(), ..parts.proxy.load().common.clone() };
         parts.proxy.store(Arc::new(next.snapshot(common, &parts.started.doors)));
-        parts.admin.apply(next.config.admin.as_ref(), next.config.warnings.iter().map(ToString::to_string).collect());
+        let warnings = next.config.warnings.iter().map(ToString::to_string).collect();
+        parts.admin.apply(next.config.admin.as_ref(), warnings, next.config.log.level.clone());
         tracing::info!(tenants = next.tenants.len(), tickets_kept = kept, changes = %report, "configuration reloaded");
         *wired = next;
         // Last, when nothing can fail any more; and only if it is another one, so that one that was set by hand stays.

@@ -26,6 +26,9 @@ const LARGEST: usize = 64 << 20;
 /// How long an answer may take that only tells something.
 pub const SOON: Duration = Duration::from_secs(5);
 
+/// How a failure reads when somebody is there and does not answer.
+pub const TOO_LATE: &str = "no answer within";
+
 /// How long one may take for which something is done first.
 pub const PATIENT: Duration = Duration::from_secs(150);
 
@@ -132,6 +135,11 @@ impl Client {
         Ok(Client { token, ..client })
     }
 
+    /// Whether it shows one.
+    pub fn shows_token(&self) -> bool {
+        self.token.is_some()
+    }
+
     /// The same; when the token cannot be had, it goes without.
     pub fn with_token_if_any(file: &Path, at: &Where) -> Result<Client, CliError> {
         Client::new(file, at).or_else(|_| Client::without_token(file, at))
@@ -144,7 +152,7 @@ impl Client {
             match tokio::time::timeout(limit, self.ask(place, &method, path, body)).await {
                 Ok(Ok(answer)) => return Ok(answer),
                 Ok(Err(error)) => failure = format!("{place}{path}: {error}"),
-                Err(_) => failure = format!("{place}{path}: no answer within {limit:?}"),
+                Err(_) => failure = format!("{place}{path}: {TOO_LATE} {limit:?}"),
             }
         }
         Err(failure)

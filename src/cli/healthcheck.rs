@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use http::Method;
+use http::{Method, StatusCode};
 
 use super::admin::{Client, SOON, Where};
 use super::{CliError, say};
@@ -25,7 +25,11 @@ pub async fn run(file: &Path, args: Args) -> Result<ExitCode, CliError> {
         true => (Client::with_token_if_any(file, &args.at)?, "/readyz"),
         false => (Client::without_token(file, &args.at)?, "/livez"),
     };
-    let answer = client.call(Method::GET, path, "", SOON).await.map_err(CliError::Other)?;
+    let mut answer = client.call(Method::GET, path, "", SOON).await.map_err(CliError::Other)?;
+    if answer.status == StatusCode::UNAUTHORIZED {
+        // The running proxy has another token than the file by now. Whether it is ready it tells everybody.
+        answer = Client::without_token(file, &args.at)?.call(Method::GET, path, "", SOON).await.map_err(CliError::Other)?;
+    }
     say(&answer.body)?;
     Ok(if answer.status.is_success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use http::{Method, StatusCode};
 use serde_json::Value;
 
-use super::admin::{Answer, Client, SOON, Where};
+use super::admin::{Answer, Client, SOON, TOO_LATE, Where};
 use super::operate::{ask, segment};
 use super::sandbox::duration;
 use super::{CliError, say};
@@ -43,7 +43,7 @@ pub struct ShutdownArgs {
 
 /// Returns when the proxy is ready. What may pass by itself is waited out: nobody listens yet, no ticket, no such tenant.
 pub async fn wait(file: &Path, args: Args) -> Result<ExitCode, CliError> {
-    let client = Client::new(file, &args.at)?;
+    let mut client = Client::new(file, &args.at)?;
     let path = match &args.tenant {
         Some(name) => format!("/readyz/{}", segment(name)?),
         None => "/readyz".to_owned(),
@@ -53,6 +53,11 @@ pub async fn wait(file: &Path, args: Args) -> Result<ExitCode, CliError> {
         let left = args.timeout.saturating_sub(started.elapsed());
         let why = match client.call(Method::GET, &path, "", left.clamp(LOOK, SOON)).await {
             Ok(answer) if answer.status.is_success() => return Ok(ExitCode::SUCCESS),
+            // The running proxy has another token than the file by now. Whether it is ready it tells everybody.
+            Ok(answer) if answer.status == StatusCode::UNAUTHORIZED && args.tenant.is_none() && client.shows_token() => {
+                client = Client::without_token(file, &args.at)?;
+                continue;
+            }
             // No time will change that.
             Ok(answer) if matches!(answer.status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => {
                 return Err(CliError::Other(answer.error()));
@@ -90,7 +95,9 @@ pub async fn shutdown(file: &Path, args: ShutdownArgs) -> Result<ExitCode, CliEr
         return Ok(ExitCode::SUCCESS);
     }
     let started = Instant::now();
-    while client.call(Method::GET, "/livez", "", SOON).await.is_ok() {
+    // One that is slow is still there.
+    let is_there = |answer: Result<Answer, String>| answer.map_or_else(|why| why.contains(TOO_LATE), |_| true);
+    while is_there(client.call(Method::GET, "/livez", "", SOON).await) {
         if started.elapsed() >= args.timeout {
             return Err(CliError::Other(format!("still there after {:?}", args.timeout)));
         }

@@ -100,6 +100,10 @@ fn of_shape(shape: &Shape) -> Value {
         Shape::Duration => json!({ "type": "string", "pattern": DURATION }),
         Shape::Size => either([json!({ "type": "string", "pattern": SIZE }), json!({ "type": "integer", "minimum": 0 })]),
         Shape::Texts => either([json!({ "type": "array", "items": { "type": "string" } }), json!({ "type": "string" })]),
+        Shape::KeyHashes => {
+            let hash = json!({ "type": "string", "pattern": "^sha256:[0-9a-fA-F]{64}$" });
+            either([json!({ "type": "array", "items": hash }), hash])
+        }
         Shape::Numbers(most) => {
             let number = json!({ "type": "integer", "minimum": 0, "maximum": most });
             either([json!({ "type": "array", "items": number }), number])

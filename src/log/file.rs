@@ -149,7 +149,10 @@ impl LogFile {
             self.have_open(today)?;
             let Some(open) = &self.open else { continue };
             if !system::share(&open.file) {
-                // Somebody renames it.
+                // Somebody renames it, or has renamed it and compresses it.
+                if !system::is_at(open.id, &self.settings.path) {
+                    self.open = None;
+                }
                 std::thread::sleep(Duration::from_millis(1));
                 continue;
             }

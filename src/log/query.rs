@@ -31,7 +31,9 @@ fn name(parameter: &str) -> Option<&str> {
     let name = parameter.split('=').next().unwrap_or_default();
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | '$');
     let bare = name.strip_prefix("%24").unwrap_or(name);
-    (name.len() <= 40 && !bare.is_empty() && bare.chars().all(plain)).then_some(name)
+    // Without a digit it is hardly a token.
+    let named = parameter.contains('=') || bare.len() <= 20 && !bare.contains(|c: char| c.is_ascii_digit());
+    (named && name.len() <= 40 && !bare.is_empty() && bare.chars().all(plain)).then_some(name)
 }
 
 #[cfg(test)]
@@ -48,6 +50,7 @@ mod tests {
         for policy in [Query::Off, Query::Names, Query::Values] {
             assert_eq!(policy.shown(None), "");
         }
+        assert_eq!(Query::Names.shown(Some("3f9c2b&soproxyabcdefghijklmnop")), "?…&…", "values without a name");
         assert_eq!((Query::Names.shown(Some("")), Query::Values.shown(Some(""))), ("?…".into(), "?".into()));
     }
 

@@ -40,6 +40,10 @@ struct Try {
     outcome: Option<Result<StatusCode, &'static str>>,
 }
 
+/// The longest `tracestate` that spans keep, in bytes: what everybody has to carry (W3C Trace Context §3.3.1.5). Thousands of spans wait
+/// when the collector does not answer.
+const STATE: usize = 512;
+
 impl Spans {
     /// `None`: the caller does not want this trace, and what it says goes on as it is.
     pub fn begin(caller: Option<Context>, headers: &HeaderMap, collector: &Arc<Collector>, tls: bool) -> Option<Spans> {
@@ -47,7 +51,11 @@ impl Spans {
             Some(caller) if !caller.is_sampled() => return None,
             Some(caller) => {
                 let lines: Vec<&str> = headers.get_all(TRACESTATE).iter().filter_map(|line| line.to_str().ok()).collect();
-                (caller.with(SpanId::random()), Some(caller.span), (!lines.is_empty()).then(|| lines.join(",")))
+                (
+                    caller.with(SpanId::random()),
+                    Some(caller.span),
+                    (!lines.is_empty()).then(|| lines.join(",")).filter(|state| state.len() <= STATE),
+                )
             }
             None => (collector.root(), None, None),
         };
@@ -105,7 +113,7 @@ impl Spans {
             note_method(&mut span, name, other);
             span.note(
                 "url.full",
-                format!("{}://{}{}{}", one.base.scheme(), one.base.authority(), one.path, query.shown(one.query.as_deref())),
+                cut(&format!("{}://{}{}{}", one.base.scheme(), one.base.authority(), one.path, query.shown(one.query.as_deref()))),
             );
             span.note("server.address", one.base.host().to_owned());
             span.note("server.port", one.base.port());
@@ -130,10 +138,10 @@ impl Spans {
         note_method(&mut span, name, other);
         span.note("url.scheme", if self.tls { "https" } else { "http" });
         if let Some(target) = &record.target {
-            span.note("url.path", target.path().to_owned());
+            span.note("url.path", cut(target.path()));
             let shown = query.shown(target.query());
             if let Some(shown) = shown.strip_prefix('?') {
-                span.note("url.query", shown.to_owned());
+                span.note("url.query", cut(shown));
             }
         }
         span.note("soproxy.request_id", record.id.to_str().unwrap_or_default().to_owned());
@@ -179,6 +187,15 @@ impl Spans {
             attributes: Vec::with_capacity(12),
             failed: false,
         }
+    }
+}
+
+/// As much of a URL as is kept for the collector.
+fn cut(text: &str) -> String {
+    const MOST: usize = 2048;
+    match text.char_indices().nth(MOST) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
     }
 }
 

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::{JoinHandle, Thread};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::line::{Lines, Style};
 use super::{AccessRecord, Query, is_wanted};
@@ -13,6 +13,9 @@ use crate::shard::Shards;
 
 /// Lines are written in batches, this long after the first of a batch.
 const DELAY: Duration = Duration::from_millis(40);
+
+/// How long the last lines may take when the process ends.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What may wait per worker; when nobody reads the log, lines beyond it are dropped and counted.
 const ROOM: usize = 1 << 20;
@@ -102,8 +105,15 @@ impl Writer {
         self.wake();
         let running = self.running.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(running) = running {
-            // A panic of the writing thread has told of itself.
-            let _ = running.join();
+            // A disk that does not answer shall not keep the process.
+            let begun = Instant::now();
+            while !running.is_finished() && begun.elapsed() < PATIENCE {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            if running.is_finished() {
+                // A panic of the writing thread has told of itself.
+                let _ = running.join();
+            }
         }
     }
 

@@ -43,7 +43,7 @@ impl Metrics {
             for (at, code) in self.codes.iter().enumerate() {
                 let count: u64 = tenant.cells().map(|cells| cells.errors(at)).sum();
                 // A code that nobody has met is there all the same, so that the first one is an increase.
-                if count > 0 || tenant.name().is_empty() {
+                if count > 0 || tenant.name().is_empty() || *code == "internal_error" {
                     errors.add(&[tenant.name(), code], count);
                 }
             }

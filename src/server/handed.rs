@@ -63,23 +63,24 @@ impl Handed {
         }
     }
 
-    /// The one that has this path. Who may connect is the service manager's business; that it be more than was configured is not.
-    pub fn unix(&mut self, place: &Place) -> Option<UnixListener> {
-        let at = self.0.iter().position(|socket| matches!(&socket.kind, Kind::Unix(path, _) if *path == place.path))?;
+    /// The one that has this path. An error if more users can connect than the configuration was judged by: whoever connects may use it.
+    pub fn unix(&mut self, place: &Place) -> io::Result<Option<UnixListener>> {
+        let Some(at) = self.0.iter().position(|socket| matches!(&socket.kind, Kind::Unix(path, _) if *path == place.path)) else {
+            return Ok(None);
+        };
         match self.0.swap_remove(at).kind {
             Kind::Unix(path, listener) => {
-                let mode = std::fs::metadata(&path).map(|found| found.permissions().mode() & 0o777);
-                if let Ok(mode) = mode
-                    && mode & !place.mode != 0
-                {
-                    tracing::warn!(
-                        "more users than listen.socket_mode {:04o} allows can connect to {place}, whose mode is {mode:04o}: set SocketMode in the socket's unit",
-                        place.mode
+                let mode = std::fs::metadata(&path)?.permissions().mode() & 0o777;
+                if mode & !place.mode != 0 {
+                    let what = format!(
+                        "more users than its socket_mode {:04o} allows can connect to {place}, which was handed over with {mode:04o}: set SocketMode={:04o} in the socket's unit, or socket_mode in the configuration",
+                        place.mode, place.mode
                     );
+                    return Err(io::Error::new(io::ErrorKind::PermissionDenied, what));
                 }
-                Some(listener)
+                Ok(Some(listener))
             }
-            Kind::Tcp(..) => None,
+            Kind::Tcp(..) => Ok(None),
         }
     }
 

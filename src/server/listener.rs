@@ -108,7 +108,7 @@ pub fn bind_unix(place: &Place) -> io::Result<Listener> {
 
 /// The same, unless it was handed over bound already: then its file stays.
 pub fn bind_or_take_unix(place: &Place, handed: &mut Handed) -> io::Result<Listener> {
-    if let Some(listener) = handed.unix(place) {
+    if let Some(listener) = handed.unix(place)? {
         return Ok(Listener { kind: Kind::Unix(UnixDoor::held(listener, place)?), held: true, tls: None });
     }
     let door = UnixDoor::bind(place).map_err(|error| io::Error::new(error.kind(), format!("cannot listen on {place}: {error}")))?;

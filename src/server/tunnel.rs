@@ -48,7 +48,7 @@ pub(super) async fn carry(near: impl Duplex, sent: Bytes, tunnel: Tunnel, vitals
         std::future::poll_fn(|cx| {
             alarm.wakes(cx.waker());
             // A drain has no use for a connection that may last for days.
-            if copying.as_mut().poll(cx).is_ready() || alarm.rang() || vitals.order() != Order::None {
+            if copying.as_mut().poll(cx).is_ready() || alarm.rang() || matches!(vitals.order(), Order::Drain | Order::Abort) {
                 return Poll::Ready(());
             }
             Poll::Pending

@@ -20,9 +20,14 @@ pub fn masked(value: &Value, shape: Option<&Shape>) -> Value {
             None => hidden(),
         },
         Some(shape) if shape.hides() => secret(value),
+        Some(Shape::KeyHashes) => each_text(value, &|text| if is_key_hash(text) { text.to_owned() } else { HIDDEN.to_owned() }),
         Some(Shape::Url) => each_text(value, &url),
         _ => each_text(value, &logins),
     }
+}
+
+fn is_key_hash(text: &str) -> bool {
+    text.trim().strip_prefix("sha256:").is_some_and(|hex| hex.len() == 64 && hex.bytes().all(|byte| byte.is_ascii_hexdigit()))
 }
 
 fn secret(value: &Value) -> Value {
@@ -104,6 +109,8 @@ mod tests {
             assert_eq!(shown(text, Shape::Secrets(4)), expected);
             assert!(!shown(text, Shape::Flag.or(Shape::Secret)).contains("s3cret"), "{text}");
         }
+        let hash = format!("\"sha256:{}\"", "0f".repeat(32));
+        assert_eq!(shown(&format!("[{hash}, \"soproxy_s3cret\"]"), Shape::KeyHashes), format!("[{hash}, \"…\"]"));
         // A header may be called as a place is.
         let headers = "{ Authorization = { file = \"a/b\" }, file = \"s3cret\", env = { env = \"X\" } }";
         assert_eq!(shown(headers, Shape::SecretTable), "{ Authorization = { file = \"a/b\" }, env = { env = \"X\" }, file = \"…\" }");

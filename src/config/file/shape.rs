@@ -34,6 +34,8 @@ pub enum Shape {
     Secret,
     /// The same, or a list of at most so many.
     Secrets(usize),
+    /// A list of hashes of API keys, or one; what is none may be a key.
+    KeyHashes,
     /// A table whose values are secrets.
     SecretTable,
     /// One of two.

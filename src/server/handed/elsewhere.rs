@@ -21,8 +21,8 @@ impl Handed {
     }
 
     /// None.
-    pub fn unix(&mut self, _: &Place) -> Option<Held> {
-        None
+    pub fn unix(&mut self, _: &Place) -> io::Result<Option<Held>> {
+        Ok(None)
     }
 
     /// All of none.

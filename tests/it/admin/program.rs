@@ -98,7 +98,10 @@ async fn the_commands_show_the_token_and_a_new_one_holds_after_a_reload() {
     assert_eq!(get(admin, "/status").await.status, 401);
     home.write("other", "not-the-admin-token");
     bad(&run(&["status", "--token-file", "other"]).await, "admin.token");
-    bad(&run(&["wait", "--token-file", "other"]).await, "admin.token");
+    bad(&run(&["wait", "--tenant", "Cust12345", "--token-file", "other"]).await, "admin.token");
+    // Whether it is ready it tells everybody, also one whose token is no more the right one.
+    good(run(&["wait", "--token-file", "other"]).await);
+    good(run(&["healthcheck", "--ready", "--token-file", "other"]).await);
     bad(&run(&["shutdown", "--token-file", "gone"]).await, "gone cannot be read");
     // A secret's file that changes is followed, this one, too.
     home.write("token", "the-second-admin-token");

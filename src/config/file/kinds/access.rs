@@ -20,7 +20,7 @@ pub fn key_hashes(value: &Value) -> Read<Vec<KeyHash>> {
             Wrong::new(error.to_string(), hint)
         })
     };
-    let found = list(hash)(value)?;
+    let found = list(hash)(value).map_err(|wrong| Wrong { shape: wrong.shape.map(|_| Shape::KeyHashes), ..wrong })?;
     if found.len() > 2 {
         return Err(Wrong::new("has more than two keys", "keep two at most: the new one and the one it replaces"));
     }
