@@ -44,7 +44,9 @@ impl Stop {
                 () = self.abort.cancelled() => {}
             }
         }
-        tracing::info!(?grace, "draining: no more connections; what is in flight is finished");
+        if !self.abort.is_cancelled() {
+            tracing::info!(?grace, "draining: no more connections; what is in flight is finished");
+        }
         self.drain.cancel();
         if self.abort.run_until_cancelled(tokio::time::sleep(grace)).await.is_some() {
             tracing::warn!(?grace, "still in flight after the grace period: dropped");

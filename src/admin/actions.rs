@@ -135,5 +135,11 @@ async fn asked_level(parts: &Parts, body: Inbound) -> Result<String, String> {
     }
     let read = Limited::new(body, LARGEST).collect().await;
     let bytes = read.map_err(|error| format!("the body cannot be read: {error}"))?.to_bytes();
-    String::from_utf8(bytes.into()).map_err(|_| "the body is not UTF-8".to_owned())
+    let text = String::from_utf8(bytes.into()).map_err(|_| "the body is not UTF-8".to_owned())?;
+    let level = text.trim();
+    if level.is_empty() {
+        return Err("no level: write it as ?level= or as the body; DELETE goes back to the configured one".to_owned());
+    }
+    // As a form sends it.
+    Ok(level.strip_prefix("level=").unwrap_or(level).to_owned())
 }

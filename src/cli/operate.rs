@@ -2,8 +2,9 @@
 
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
-use http::Method;
+use http::{Method, StatusCode};
 use serde_json::Value;
 
 use super::admin::{Answer, Client, PATIENT, SOON, Where};
@@ -36,7 +37,7 @@ pub struct LogLevelArgs {
 
 /// Prints what the reload changed.
 pub async fn reload(file: &Path, args: ReloadArgs) -> Result<ExitCode, CliError> {
-    let answer = ask(&Client::new(file, &args.at)?, Method::POST, "/reload", "").await?;
+    let answer = ask(&Client::new(file, &args.at)?, Method::POST, "/reload", "", PATIENT).await?;
     let report: Value = serde_json::from_str(&answer.body).unwrap_or_default();
     let lines = |member: &str, after: &str| -> String {
         let list = report.get(member).and_then(Value::as_array).into_iter().flatten();
@@ -68,7 +69,7 @@ pub async fn forget(file: &Path, args: TenantArgs) -> Result<ExitCode, CliError>
 /// Has something done with a tenant.
 async fn tell(file: &Path, args: &TenantArgs, action: &str) -> Result<Value, CliError> {
     let tenant = segment(&args.tenant)?;
-    let answer = ask(&Client::new(file, &args.at)?, Method::POST, &format!("/tenants/{tenant}/{action}"), "").await?;
+    let answer = ask(&Client::new(file, &args.at)?, Method::POST, &format!("/tenants/{tenant}/{action}"), "", PATIENT).await?;
     Ok(serde_json::from_str(&answer.body).unwrap_or_default())
 }
 
@@ -87,17 +88,28 @@ pub fn segment(tenant: &str) -> Result<&str, CliError> {
 pub async fn log_level(file: &Path, args: LogLevelArgs) -> Result<ExitCode, CliError> {
     let client = Client::new(file, &args.at)?;
     let answer = match args.level.as_deref() {
-        None => ask(&client, Method::GET, "/log-level", "").await?,
-        Some("configured") => ask(&client, Method::DELETE, "/log-level", "").await?,
-        Some(level) => ask(&client, Method::PUT, "/log-level", level).await?,
+        None => ask(&client, Method::GET, "/log-level", "", SOON).await?,
+        Some("configured") => ask(&client, Method::DELETE, "/log-level", "", SOON).await?,
+        Some(level) => ask(&client, Method::PUT, "/log-level", level, SOON).await?,
     };
     say(&format!("{}\n", answer.member("level").unwrap_or_default()))?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// One request whose answer must be a good one.
-pub async fn ask(client: &Client, method: Method, path: &str, body: &str) -> Result<Answer, CliError> {
-    let limit = if method == Method::GET { SOON } else { PATIENT };
+/// One request whose answer must be a good one, and come within `limit`.
+pub async fn ask(client: &Client, method: Method, path: &str, body: &str, limit: Duration) -> Result<Answer, CliError> {
     let answer = client.call(method, path, body, limit).await.map_err(CliError::Other)?;
-    if answer.status.is_success() { Ok(answer) } else { Err(CliError::Other(answer.error())) }
+    match answer.status {
+        status if status.is_success() => Ok(answer),
+        StatusCode::UNAUTHORIZED if client.shows_token() => Err(CliError::Other(
+            "the running proxy has another admin.token than the one that was shown (by --token-file, or the configuration): if it has not read \
+             that yet, wait a second, or send it SIGHUP"
+                .to_owned(),
+        )),
+        StatusCode::UNAUTHORIZED => {
+            Err(CliError::Other("this takes the proxy's admin.token: --token-file FILE, or --config with the file that has it".to_owned()))
+        }
+        StatusCode::NOT_FOUND | StatusCode::BAD_REQUEST => Err(CliError::Usage(answer.error())),
+        _ => Err(CliError::Other(answer.error())),
+    }
 }

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use http::Method;
 use serde_json::Value;
 
-use super::admin::{Client, Where};
+use super::admin::{Client, SOON, Where};
 use super::check::table;
 use super::operate::ask;
 use super::{CliError, say};
@@ -23,7 +23,7 @@ pub struct Args {
 
 /// Prints it.
 pub async fn run(file: &Path, args: Args) -> Result<ExitCode, CliError> {
-    let answer = ask(&Client::new(file, &args.at)?, Method::GET, "/status", "").await?;
+    let answer = ask(&Client::new(file, &args.at)?, Method::GET, "/status", "", SOON).await?;
     if args.json {
         say(&answer.body)?;
         return Ok(ExitCode::SUCCESS);

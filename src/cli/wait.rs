@@ -89,15 +89,16 @@ fn reason(answer: &Answer) -> String {
 /// Asks it to drain, and perhaps waits for its end: the admin listener is the last that it closes.
 pub async fn shutdown(file: &Path, args: ShutdownArgs) -> Result<ExitCode, CliError> {
     let client = Client::new(file, &args.at)?;
-    ask(&client, Method::POST, "/drain", "").await?;
+    let started = Instant::now();
+    ask(&client, Method::POST, "/drain", "", args.timeout.min(SOON)).await?;
     if !args.wait {
         say("draining\n")?;
         return Ok(ExitCode::SUCCESS);
     }
-    let started = Instant::now();
     // One that is slow is still there.
     let is_there = |answer: Result<Answer, String>| answer.map_or_else(|why| why.contains(TOO_LATE), |_| true);
-    while is_there(client.call(Method::GET, "/livez", "", SOON).await) {
+    let left = || args.timeout.saturating_sub(started.elapsed()).clamp(LOOK, SOON);
+    while is_there(client.call(Method::GET, "/livez", "", left()).await) {
         if started.elapsed() >= args.timeout {
             return Err(CliError::Other(format!("still there after {:?}", args.timeout)));
         }

@@ -99,11 +99,7 @@ fn of_shape(shape: &Shape) -> Value {
         Shape::Number(least, most) => json!({ "type": "number", "minimum": least, "maximum": most }),
         Shape::Duration => json!({ "type": "string", "pattern": DURATION }),
         Shape::Size => either([json!({ "type": "string", "pattern": SIZE }), json!({ "type": "integer", "minimum": 0 })]),
-        Shape::Texts => either([json!({ "type": "array", "items": { "type": "string" } }), json!({ "type": "string" })]),
-        Shape::KeyHashes => {
-            let hash = json!({ "type": "string", "pattern": "^sha256:[0-9a-fA-F]{64}$" });
-            either([json!({ "type": "array", "items": hash }), hash])
-        }
+        Shape::Texts | Shape::KeyHashes => either([json!({ "type": "array", "items": { "type": "string" } }), json!({ "type": "string" })]),
         Shape::Numbers(most) => {
             let number = json!({ "type": "integer", "minimum": 0, "maximum": most });
             either([json!({ "type": "array", "items": number }), number])
@@ -129,7 +125,9 @@ fn of_shape(shape: &Shape) -> Value {
             let one = of_shape(&Shape::Secret);
             either([one.clone(), json!({ "type": "array", "minItems": 1, "maxItems": most, "items": one })])
         }
-        Shape::SecretTable => json!({ "type": "object", "additionalProperties": of_shape(&Shape::Secret) }),
+        Shape::SecretTable => {
+            json!({ "type": "object", "additionalProperties": false, "patternProperties": { "^[A-Za-z0-9_-]+$": of_shape(&Shape::Secret) } })
+        }
         Shape::Either(one, other) => either([of_shape(one), of_shape(other)]),
     }
 }

@@ -310,11 +310,13 @@ impl<'a> Secrets<'a> {
     }
 }
 
-/// Whether group or others may read the file, by its permission bits; of a link, what it leads to counts.
+/// Whether others may read the file, by its permission bits; of a link, what it leads to counts. A group may read root's file if we are not
+/// root, and read it by that: so services and Kubernetes' `fsGroup` are given secrets.
 #[cfg(unix)]
 pub fn readable_by_others(path: &Path) -> bool {
-    use std::os::unix::fs::PermissionsExt;
-    std::fs::metadata(path).is_ok_and(|meta| meta.permissions().mode() & 0o044 != 0)
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+    let ours = |meta: &std::fs::Metadata| if meta.uid() == 0 && !rustix::process::geteuid().is_root() { 0o004 } else { 0o044 };
+    std::fs::metadata(path).is_ok_and(|meta| meta.permissions().mode() & ours(&meta) != 0)
 }
 
 /// Windows' access control lists are not judged.

@@ -52,8 +52,9 @@ pub fn names(directory: &Path) -> io::Result<Vec<PathBuf>> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         entries => entries?,
     };
-    let mut names = entries.map(|entry| Ok(entry?.file_name())).collect::<io::Result<Vec<_>>>()?;
-    names.retain(|name| counts(name));
+    let entries = entries.collect::<io::Result<Vec<_>>>()?;
+    let files = entries.into_iter().filter(|entry| !entry.file_type().is_ok_and(|kind| kind.is_dir()));
+    let mut names: Vec<_> = files.map(|entry| entry.file_name()).filter(|name| counts(name)).collect();
     names.sort();
     Ok(names.into_iter().map(|name| directory.join(name)).collect())
 }
@@ -142,6 +143,7 @@ mod tests {
             fs::write(dir.path().join(name), "").unwrap();
         }
         fs::create_dir(dir.path().join("..data")).unwrap();
+        fs::create_dir(dir.path().join("dir.toml")).unwrap();
         assert_eq!(names(dir.path()).unwrap(), ["a.toml", "b.toml"].map(|name| dir.path().join(name)));
         assert_eq!(names(&dir.path().join("gone")).unwrap(), Vec::<PathBuf>::new());
         assert!(names(&dir.path().join("a.toml")).is_err(), "a file is no directory");

@@ -68,7 +68,10 @@ impl Plan {
 /// The directory that a file is named in, and the one that it is in.
 fn around(file: &Path) -> Vec<PathBuf> {
     let named = directory(file).map_or_else(|| file.to_owned(), |directory| beneath_root(directory, file));
-    let found = file.canonicalize().ok().and_then(|found| Some(beneath_root(directory(&found)?, &found)));
+    let found = file
+        .canonicalize()
+        .ok()
+        .and_then(|found| if found.is_dir() { Some(found) } else { Some(beneath_root(directory(&found)?, &found)) });
     std::iter::once(named).chain(found).collect()
 }
 

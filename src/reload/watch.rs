@@ -79,8 +79,8 @@ impl Watch {
         }
         directory.rests = now == directory.look;
         directory.look = now;
-        // One that cannot be listed is complained of by whoever reads it.
-        let names = texts::names(&directory.path).unwrap_or_default();
+        // One that cannot be listed is complained of by whoever reads it: as if it were a file that came.
+        let names = texts::names(&directory.path).unwrap_or_else(|_| vec![directory.path.clone()]);
         let known: HashSet<&PathBuf> = self.files.iter().map(|file| &file.path).collect();
         let came: Vec<PathBuf> = names.into_iter().filter(|path| !known.contains(path)).collect();
         for path in came {

@@ -19,8 +19,12 @@ impl Assembly<'_> {
         };
         let (read, write, execute) = (paths("read", &settings.read), paths("write", &settings.write), paths("execute", &settings.execute));
         if cfg!(target_os = "linux") && self.secrets.has_commands() && execute.as_ref().is_some_and(Vec::is_empty) {
-            let hint = "name the programs, what they are linked to, and for a script its interpreter, or start with --no-confine; else no reload can read these secrets";
-            self.warn("confine.execute", "names no program, but secrets come from programs: they run at the start, and not again", hint);
+            let hint = "name the programs, what they are linked to, and for a script its interpreter, or start with --no-confine";
+            self.warn(
+                "confine.execute",
+                "names no program, but secrets come from programs: they run at the start, and not again, so that every reload fails",
+                hint,
+            );
         }
         Some(Confine { read: read?, write: write?, execute: execute? })
     }

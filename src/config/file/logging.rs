@@ -10,7 +10,6 @@ use super::field::Field;
 use super::kinds;
 use super::reader::Table;
 use super::shape::Shape;
-use super::units::SIZE_FORM;
 use crate::config::secret::SecretRef;
 use crate::log::{Format, Query};
 use crate::superoffice::origin::BaseUrl;
@@ -56,7 +55,7 @@ pub fn log(mut table: Table<'_, '_>) -> LogSettings {
 
 fn size_of_file(value: &Value) -> Result<u64, kinds::Wrong> {
     match kinds::size(value)? {
-        ..1_048_576 => Err(kinds::Wrong::new("must be at least 1MiB", SIZE_FORM)),
+        ..1_048_576 => Err(kinds::Wrong::new("must be at least 1MiB", "write a size, such as \"64MiB\"")),
         bytes => Ok(bytes),
     }
 }
