@@ -52,9 +52,8 @@ pub fn names(directory: &Path) -> io::Result<Vec<PathBuf>> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         entries => entries?,
     };
-    let entries = entries.collect::<io::Result<Vec<_>>>()?;
-    let files = entries.into_iter().filter(|entry| !entry.file_type().is_ok_and(|kind| kind.is_dir()));
-    let mut names: Vec<_> = files.map(|entry| entry.file_name()).filter(|name| counts(name)).collect();
+    let mut names = entries.map(|entry| Ok(entry?.file_name())).collect::<io::Result<Vec<_>>>()?;
+    names.retain(|name| counts(name));
     names.sort();
     Ok(names.into_iter().map(|name| directory.join(name)).collect())
 }
@@ -117,6 +116,9 @@ fn unreadable(path: &Path, error: &io::Error) -> Problem {
         io::ErrorKind::NotFound if path.extension().is_some() && path.parent().is_some_and(|dir| dir.ends_with(TENANTS_D)) => {
             ("has gone while it was read".to_owned(), "try again".to_owned())
         }
+        io::ErrorKind::IsADirectory => {
+            (format!("cannot be read: {error}"), "rename the directory: what ends in .toml is to be a file".to_owned())
+        }
         io::ErrorKind::NotFound => (
             "there is no such file".to_owned(),
             "copy proxy.toml.example to proxy.toml and fill it in, or name another file with --config".to_owned(),
@@ -143,7 +145,6 @@ mod tests {
             fs::write(dir.path().join(name), "").unwrap();
         }
         fs::create_dir(dir.path().join("..data")).unwrap();
-        fs::create_dir(dir.path().join("dir.toml")).unwrap();
         assert_eq!(names(dir.path()).unwrap(), ["a.toml", "b.toml"].map(|name| dir.path().join(name)));
         assert_eq!(names(&dir.path().join("gone")).unwrap(), Vec::<PathBuf>::new());
         assert!(names(&dir.path().join("a.toml")).is_err(), "a file is no directory");
