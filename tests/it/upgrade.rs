@@ -258,7 +258,7 @@ async fn an_upgrade_whose_ticket_is_refused_is_wished_once_more_with_a_new_one()
 
 #[tokio::test]
 async fn a_tunnel_holds_its_place_and_ends_with_the_proxy() {
-    let (bench, stage) = staged(&[("listen.max_requests", "1")]).await;
+    let (bench, stage) = staged(&[("listen.max_requests", "1"), ("listen.shutdown_delay", "1h")]).await;
     let (mut wire, mut up) = tunnel(&bench, &stage).await;
     assert_eq!(Wire::to(bench.proxy).await.get("/v1/x", "").await.error(), Some("overloaded"));
     bench.stop.leaving.cancel();

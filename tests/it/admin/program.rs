@@ -16,6 +16,12 @@ fn bad(output: &Output, what: &str) {
     assert!(output.stderr.contains(what), "{output:?}");
 }
 
+#[track_caller]
+fn misused(output: &Output, what: &str) {
+    assert_eq!(output.code, 2, "{output:?}");
+    assert!(output.stderr.contains(what), "{output:?}");
+}
+
 #[tokio::test]
 async fn an_operator_does_everything_over_a_unix_socket() {
     let mut home = Home::new().await.variable("SOPROXY_STORE__PATH", "store");
@@ -44,7 +50,7 @@ async fn an_operator_does_everything_over_a_unix_socket() {
     assert_eq!(good(home.run(&["log-level"]).await), "info\n");
     assert_eq!(good(home.run(&["log-level", "info,soproxy=debug"]).await).trim().len(), "info,soproxy=debug".len());
     program.logged("the log level was set", 1).await;
-    bad(&home.run(&["log-level", "loud"]).await, "is no log level");
+    misused(&home.run(&["log-level", "loud"]).await, "is no log level");
     assert_eq!(good(home.run(&["log-level", "configured"]).await), "info\n");
     assert!(program.stderr().contains("at the Unix socket"), "who asked is told: {}", program.stderr());
 
@@ -59,7 +65,7 @@ async fn an_operator_does_everything_over_a_unix_socket() {
     home.edit("proxy.toml", "[applications]", "[application]");
 
     assert!(good(home.run(&["renew", "Cust12345"]).await).contains("generation 2"));
-    bad(&home.run(&["renew", "nobody"]).await, "there is no tenant");
+    misused(&home.run(&["renew", "nobody"]).await, "there is no tenant");
     assert!(good(home.run(&["forget", "cust54321"]).await).contains("generation 1 is forgotten"));
     assert!(good(home.run(&["forget", "cust54321"]).await).contains("no ticket"));
     let exchanges = |tenant: &str| home.sandbox.control().counters().exchanges_of(tenant);
