@@ -206,7 +206,7 @@ fn failure(status: StatusCode, error: &str) -> Response<Body> {
 }
 
 fn unknown(name: &str) -> Response<Body> {
-    failure(StatusCode::NOT_FOUND, &format!("there is no tenant {name:?}; GET /readyz lists them"))
+    failure(StatusCode::NOT_FOUND, &format!("there is no tenant {name:?}; soproxy status, or GET /readyz, lists them"))
 }
 
 fn unauthorized(error: String, challenge: &'static str) -> Response<Body> {

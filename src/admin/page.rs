@@ -23,7 +23,7 @@ pub const ENDPOINTS: [(&str, &str, &str); 14] = [
     ("POST", "/tenants/TENANT/forget", "drops its ticket, also in the store; the next request fetches another"),
     ("GET", "/log-level", "what is logged"),
     ("PUT", "/log-level", "logs by the directives in the body or in `?level=` from now on"),
-    ("DELETE", "/log-level", "logs as the configuration said at the start"),
+    ("DELETE", "/log-level", "logs as the configuration says"),
     ("POST", "/reload", "reads the configuration anew, and says what came of it"),
     ("POST", "/drain", "stops the process as SIGTERM does"),
     ("GET", "/", "this list"),

@@ -50,7 +50,7 @@ const SIGNALS: [(&str, &str); 3] = [
 type Examples = &'static [(&'static str, &'static str)];
 
 /// By the name of the page.
-const EXAMPLES: [(&str, Examples); 9] = [
+const EXAMPLES: [(&str, Examples); 18] = [
     (
         "soproxy",
         &[
@@ -79,6 +79,21 @@ const EXAMPLES: [(&str, Examples); 9] = [
     ("soproxy-sign", &[("soproxy sign Cust12345", "The signed system token.")]),
     ("soproxy-client-new", &[("soproxy client new erp", "A key for the client erp, and the lines that let it in.")]),
     ("soproxy-healthcheck", &[("soproxy healthcheck --ready", "Exit code 0 when requests can be served.")]),
+    (
+        "soproxy-wait",
+        &[
+            ("soproxy wait && run-the-job; code=$?; soproxy shutdown; exit $code", "A job beside which the proxy runs."),
+            ("soproxy wait --tenant Cust12345 --timeout 5m", "Until this tenant can be served."),
+        ],
+    ),
+    ("soproxy-shutdown", &[("soproxy shutdown --wait", "Stop in order, and return when it has.")]),
+    ("soproxy-status", &[("soproxy status --json | jq .reloads", "What came of the reloads.")]),
+    ("soproxy-reload", &[("soproxy reload", "Read the configuration anew, and print what changed or what is wrong.")]),
+    ("soproxy-renew", &[("soproxy renew Cust12345", "Another ticket, now.")]),
+    ("soproxy-log-level", &[("soproxy log-level info,soproxy=debug", "Tell more."), ("soproxy log-level configured", "As before.")]),
+    ("soproxy-config-show", &[("soproxy config show --set", "What is set, and where.")]),
+    ("soproxy-config-schema", &[("soproxy config schema > proxy.schema.json", "For the line #:schema ./proxy.schema.json of proxy.toml.")]),
+    ("soproxy-policy-learn", &[("soproxy policy learn --from soproxy.log", "Rules for the callers in a log.")]),
     (
         "soproxy-completions",
         &[("soproxy completions bash > /usr/share/bash-completion/completions/soproxy", "Completions for all users of bash.")],
