@@ -88,7 +88,13 @@ pub async fn run(file: &Path, online: bool) -> Result<ExitCode, CliError> {
     let sockets = config.listen.sockets.iter().chain(config.listeners.iter().flat_map(|listener| &listener.sockets));
     let sockets = sockets.chain(config.admin.iter().flat_map(|admin| &admin.sockets));
     for place in sockets {
-        if let Err(error) = make_room(&place.path) {
+        let directory = place.path.parent().filter(|directory| !directory.as_os_str().is_empty() && !directory.is_dir());
+        if let Some(directory) = directory {
+            eprintln!(
+                "note: cannot listen on {place}: there is no directory {} (systemd makes those of RuntimeDirectory=)",
+                directory.display()
+            );
+        } else if let Err(error) = make_room(&place.path) {
             eprintln!("note: cannot listen on {place}: {error}");
         }
     }
@@ -100,7 +106,9 @@ pub async fn run(file: &Path, online: bool) -> Result<ExitCode, CliError> {
     let own = named(&config.listen.addresses, &config.listen.sockets, config.listen.tls.is_some(), None).into_iter();
     let bound = config.listeners.iter().flat_map(|more| named(&more.addresses, &more.sockets, more.tls.is_some(), more.tenant.as_deref()));
     let pushes = config.state.push_addresses.iter().flatten().map(|address| format!("{address} (for state changes)"));
-    let addresses: Vec<String> = own.chain(bound).chain(pushes).collect();
+    let admin = config.admin.iter().flat_map(|admin| named(&admin.addresses, &admin.sockets, false, None));
+    let admin = admin.map(|place| format!("{place} (for the admin listener)"));
+    let addresses: Vec<String> = own.chain(bound).chain(pushes).chain(admin).collect();
     let Outbound { proxies, proxy_from, .. } = &config.outbound;
     if !proxies.is_direct() {
         say(&format!("out through {proxies} (as {proxy_from} says)\n"))?;

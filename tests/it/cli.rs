@@ -60,7 +60,11 @@ async fn check_is_content_with_a_good_configuration() {
     );
     assert!(output.stderr.contains("RSA key of only 1024 bits"), "a warning, and 0 all the same: {output:?}");
     assert_eq!(home.sandbox.control().counters().exchanges.len(), 0, "nothing is sent");
+    assert!(output.stdout.contains("(for the admin listener)"), "{output:?}");
     assert_no_secret(&(output.stdout + &output.stderr));
+    let nowhere = format!("unix:{}", home.path("nowhere/s").display());
+    let output = good(home.run_with(&["check"], &[("SOPROXY_ADMIN__ADDRESS", &nowhere)]).await);
+    assert!(output.stderr.contains("there is no directory"), "{output:?}");
 }
 
 #[tokio::test]
