@@ -15,6 +15,7 @@ mod listener;
 #[cfg_attr(not(target_os = "linux"), path = "server/neighbour/elsewhere.rs")]
 mod neighbour;
 mod patience;
+mod place;
 mod socket;
 mod stream;
 pub mod tls;

@@ -20,7 +20,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use zeroize::Zeroizing;
 
-use self::dir::{Dir, Found, Lock};
+use self::dir::{Dir, Lock};
 pub use self::record::{Damage, Record};
 pub use self::seal::Identity;
 pub use self::writer::{Handle, Source, Writer};
@@ -28,6 +28,14 @@ use crate::superoffice::signing::SigningKey;
 
 /// The name of the file whose lock says that the store is in use. No record's name is like it.
 const LOCK: &str = "lock";
+
+/// What lies under a name.
+enum Found {
+    Nothing,
+    File(Vec<u8>),
+    /// Something else than a file of sensible size.
+    Other(&'static str),
+}
 
 /// A directory of sealed records, locked for this process until it is dropped.
 #[derive(Debug)]

@@ -2,7 +2,6 @@
 //! dead but from no other, and removed in the end.
 
 use std::ffi::OsString;
-use std::fmt;
 use std::fs::{self, Permissions};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -17,6 +16,8 @@ use tokio::net::UnixListener;
 pub use std::os::unix::net::UnixStream as Moving;
 pub use tokio::net::UnixStream;
 
+pub use super::place::Place;
+
 use crate::peer::Process;
 
 /// What fits into `sockaddr_un`, with its zero.
@@ -26,23 +27,6 @@ const BACKLOG: i32 = 1024;
 
 /// The user whom the kernel names when the caller's has no number in this process's user namespace.
 const NOBODY: u32 = 65534;
-
-/// Where a Unix socket shall be, and who may connect.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
-    /// `address`, without `unix:`; absolute.
-    pub path: PathBuf,
-    /// `socket_mode`
-    pub mode: u32,
-    /// `socket_owner`: user and group, where they are set.
-    pub owner: (Option<u32>, Option<u32>),
-}
-
-impl fmt::Display for Place {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "unix:{}", self.path.display())
-    }
-}
 
 /// Whether the kernel can bind a socket there, and at its temporary name.
 pub fn fits(path: &Path) -> bool {

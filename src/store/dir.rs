@@ -10,6 +10,8 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Access, AtFlags, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 
+use super::Found;
+
 /// How the names of files that are not yet whole end. No record's name can.
 const UNFINISHED: &str = ".new";
 
@@ -30,14 +32,6 @@ pub(super) fn make(path: &Path) -> io::Result<()> {
 /// Whether a directory can be made in this one.
 pub(super) fn may_make_in(above: &Path) -> io::Result<()> {
     Ok(rustix::fs::access(above, Access::WRITE_OK | Access::EXEC_OK)?)
-}
-
-/// What lies under a name.
-pub(super) enum Found {
-    Nothing,
-    File(Vec<u8>),
-    /// Something else than a file of sensible size.
-    Other(&'static str),
 }
 
 impl Dir {

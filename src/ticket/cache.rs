@@ -9,6 +9,8 @@
 mod brake;
 mod demand;
 mod mark;
+mod renewing;
+mod status;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,18 +20,15 @@ use arc_swap::ArcSwapOption;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, Semaphore};
 use tokio::task::AbortHandle;
-use tokio_util::task::AbortOnDropHandle;
 
 use self::brake::{Brake, Verdict};
 pub use self::demand::History;
 use self::demand::Past;
 use self::mark::UseMark;
-use super::{Exchange, ExchangeFailure, Kept, Plan, Policy, Tenure, Ticket, backoff};
+pub use self::status::Status;
+use super::{Exchange, ExchangeFailure, Kept, Policy, Tenure, Ticket};
 use crate::clock::{Clock, Moment};
 use crate::metrics::{Metrics, TenantCounts};
-
-/// The renewing task looks at the clocks at least this often, so that it notices a suspend.
-const LOOK_AGAIN: Duration = Duration::from_secs(30);
 
 /// What the tickets of all tenants share.
 #[derive(Clone, Debug)]
@@ -68,32 +67,6 @@ pub enum Refusal {
     Stands,
     /// A newer ticket is there or on its way: see [`Tickets::newer_than`].
     Renewing,
-}
-
-/// A tenant's state for readiness and for people.
-#[derive(Clone, Debug, Default)]
-pub struct Status {
-    /// The ticket in the slot, if it can still be used: generation and age.
-    pub ticket: Option<(u64, Duration)>,
-    /// How long it can be used, if it is not used before.
-    pub time_left: Option<Duration>,
-    /// An exchange is on.
-    pub renewing: bool,
-    /// There was a ticket at some time.
-    pub ever: bool,
-    /// The last exchange failed, and when the next is due.
-    pub failure: Option<Unavailable>,
-    /// Upstream refuses fresh tickets too; no 401 causes a renewal for this long.
-    pub refused: Option<Duration>,
-}
-
-impl Status {
-    /// Whether a request of this tenant can be served now: by its ticket, or by one fetched on demand. Once the pause after
-    /// refused tickets is over it may be: without a request nobody would ever know.
-    pub fn can_serve(&self) -> bool {
-        self.refused.is_none_or(|pause| pause.is_zero())
-            && (self.ticket.is_some() || (self.failure.is_none() && (self.ever || !self.renewing)))
-    }
 }
 
 struct Slot {
@@ -419,109 +392,9 @@ impl Slot {
         }
     }
 
-    /// The renewing task: no class of error ends it.
-    async fn renew_while_needed(&self) {
-        let mut failures = 0;
-        loop {
-            match self.plan(self.shared.clock.now()) {
-                Plan::Renew => match self.renew().await {
-                    Ok(()) => failures = 0,
-                    Err(failure) => {
-                        failures += 1;
-                        let wait = backoff(failures, rand::random()).max(lock(&self.exchange).pause());
-                        self.report(failure, wait, failures);
-                        tokio::select! {
-                            () = self.shared.clock.sleep(wait) => {}
-                            () = self.hurry.notified() => {}
-                        }
-                    }
-                },
-                Plan::Wait(wait) => {
-                    self.count_spared();
-                    self.tell_of_use();
-                    tokio::select! {
-                        () = self.shared.clock.sleep(wait.min(LOOK_AGAIN)) => {}
-                        () = self.wake.notified() => {}
-                    }
-                }
-                Plan::Lapse => {
-                    // An old failure says nothing about a ticket that nobody needs: the next caller will see.
-                    self.make_progress(|progress| progress.failure = None);
-                    if self.rest() {
-                        return;
-                    }
-                }
-            }
-        }
-    }
-
-    /// Whether the renewing task may end: there is nothing to do, and whoever has something from now on starts another.
-    fn rest(&self) -> bool {
-        let mut renewer = lock(&self.renewer);
-        // Who wants something says so first and then takes this lock to wake us: what is not seen here comes after us.
-        let nothing_to_do = self.plan(self.shared.clock.now()) == Plan::Lapse;
-        if nothing_to_do && matches!(*renewer, Renewer::Running(_)) {
-            *renewer = Renewer::None;
-        }
-        nothing_to_do
-    }
-
     fn make_progress(&self, change: impl FnOnce(&mut Progress)) {
         change(&mut lock(&self.progress));
         self.changed.notify_waiters();
-    }
-
-    /// What the renewing task has to do now.
-    fn plan(&self, now: Moment) -> Plan {
-        let Some(ticket) = self.current.load_full() else {
-            return if self.wanted.load(Ordering::Acquire) { Plan::Renew } else { Plan::Lapse };
-        };
-        if ticket.generation <= self.invalidated.load(Ordering::Acquire).max(self.demanded.load(Ordering::Acquire)) {
-            return Plan::Renew;
-        }
-        match self.shared.policy.plan(&self.tenure(&ticket), now) {
-            Plan::Lapse if self.run_out(&ticket, now) && self.wanted.load(Ordering::Acquire) => Plan::Renew,
-            // A use may come that changes the plan without waking us (it is not the first since the ticket was issued).
-            Plan::Lapse if !self.run_out(&ticket, now) => Plan::Wait(LOOK_AGAIN),
-            plan => plan,
-        }
-    }
-
-    async fn renew(&self) -> Result<(), ExchangeFailure> {
-        self.make_progress(|progress| progress.in_flight = true);
-        let Ok(permit) = self.shared.permits.acquire().await else { return Err(removed().failure) };
-        let grant = loop {
-            let exchange = lock(&self.exchange).clone();
-            let began = self.shared.clock.mono();
-            // In a task of its own, so that even a panic in it is a failure like any other.
-            let grant = AbortOnDropHandle::new(tokio::spawn(async move { exchange.exchange().await })).await;
-            let grant = grant.unwrap_or_else(|error| {
-                let wire = "the exchange broke off".to_owned();
-                Err(ExchangeFailure { code: "broke_off", log: format!("{wire}: {error}"), wire })
-            });
-            let failure = grant.as_ref().err().map(|failure| failure.code);
-            self.shared.metrics.exchanged(&self.counts, failure, self.shared.clock.mono().saturating_sub(began));
-            let grant = grant?;
-            // A reload may have taken the client secret away meanwhile.
-            if lock(&self.exchange).owns(&grant.app_token) {
-                break grant;
-            }
-        };
-        drop(permit);
-        self.count_spared();
-        let before = self.current.load_full();
-        let generation = self.newest() + 1;
-        let after_refusal = before.is_some_and(|ticket| ticket.generation <= self.invalidated.load(Ordering::Acquire));
-        let issued = self.shared.clock.now();
-        tracing::info!(tenant = self.tenant, generation, "ticket renewed");
-        let ticket = Ticket { authorization: grant.authorization, app_token: grant.app_token, generation, issued, after_refusal };
-        self.current.store(Some(Arc::new(ticket)));
-        lock(&self.past).succeeded(issued);
-        self.spared.store(0, Ordering::Relaxed);
-        self.wanted.store(false, Ordering::Release);
-        self.make_progress(|progress| *progress = Progress::default());
-        self.tell();
-        Ok(())
     }
 
     fn kept(&self) -> Option<Kept> {
@@ -533,62 +406,11 @@ impl Slot {
         Some(Kept { ticket, last_used: self.last_used.get(), accepted })
     }
 
-    /// Counts the renewals that the ticket in use was spared since this was called last. Only the renewing task does.
-    fn count_spared(&self) {
-        let Some(ticket) = self.current.load_full() else { return };
-        let spared = self.shared.policy.spared(&self.tenure(&ticket), self.shared.clock.now());
-        let counted = self.spared.fetch_max(spared, Ordering::Relaxed);
-        if spared > counted {
-            self.counts.avoided(spared - counted);
-        }
-    }
-
-    /// Uses are told of now and then only: a window that is thought to end a little too early does no harm.
-    fn tell_of_use(&self) {
-        let Some(used) = self.last_used.get() else { return };
-        let told = lock(&self.keeping).told;
-        if told.is_none_or(|told| used.since(told) > self.shared.policy.lifetime / 12) {
-            self.tell();
-        }
-    }
-
     fn tell(&self) {
         let mut keeping = lock(&self.keeping);
         keeping.told = self.last_used.get();
         if let Some(changed) = &keeping.changed {
             changed();
-        }
-    }
-
-    fn report(&self, failure: ExchangeFailure, wait: Duration, failures: u32) {
-        let now = self.shared.clock.now();
-        let live = self.current.load().as_ref().is_some_and(|ticket| self.usable(ticket, now));
-        let serving = if live { "the ticket in use goes on serving" } else { "no ticket: requests are answered 503" };
-        let retry_in = Duration::from_millis(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));
-        tracing::warn!(tenant = self.tenant, failures, ?retry_in, "no new ticket: {failure}; {serving}");
-        lock(&self.past).failed(now, failure.clone());
-        self.make_progress(|progress| *progress = Progress { in_flight: false, failure: Some((failure, now.later(wait))) });
-    }
-
-    fn status(&self) -> Status {
-        let now = self.shared.clock.now();
-        let progress = lock(&self.progress).clone();
-        let current = self.current.load_full();
-        let ticket = current.as_ref().filter(|ticket| !self.run_out(ticket, now));
-        let state = lock(&self.brake);
-        let never_accepted = |ticket: &Arc<Ticket>| self.accepted.load(Ordering::Relaxed) < ticket.generation;
-        let refused = ticket.filter(|ticket| state.refused(ticket) && never_accepted(ticket)).map(|_| state.pause(now));
-        let rejected = self.invalidated.load(Ordering::Relaxed);
-        let good = ticket.filter(|ticket| ticket.generation > rejected);
-        Status {
-            ticket: good.map(|ticket| (ticket.generation, now.since(ticket.issued))),
-            time_left: good.map(|ticket| self.shared.policy.time_left(&self.tenure(ticket), now)),
-            renewing: progress.in_flight,
-            ever: self.newest() > 0,
-            failure: progress
-                .failure
-                .map(|(failure, retry_at)| Unavailable { failure, retry_after: retry_at.mono.saturating_sub(now.mono) }),
-            refused,
         }
     }
 }

@@ -1,32 +1,15 @@
 //! Where there are no Unix sockets: the same types, of which there is no value. The configuration refuses `unix:` before any of
 //! this is asked.
 
-use std::fmt;
 use std::io::{self, IoSlice};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+pub use super::place::Place;
 use crate::peer::Process;
-
-/// Where a Unix socket shall be, and who may connect.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
-    /// `address`, without `unix:`
-    pub path: PathBuf,
-    /// `socket_mode`
-    pub mode: u32,
-    /// `socket_owner`
-    pub owner: (Option<u32>, Option<u32>),
-}
-
-impl fmt::Display for Place {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "unix:{}", self.path.display())
-    }
-}
 
 /// No path does.
 pub fn fits(_: &Path) -> bool {

@@ -6,6 +6,8 @@ use std::io::{self, Read, Write};
 use std::os::windows::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use super::Found;
+
 /// How the names of files that are not yet whole end. No record's name can.
 const UNFINISHED: &str = ".new";
 
@@ -29,14 +31,6 @@ pub(super) fn make(path: &Path) -> io::Result<()> {
 /// Whether a directory can be made in this one: all that can be told without trying is that it is there.
 pub(super) fn may_make_in(above: &Path) -> io::Result<()> {
     if fs::metadata(above)?.is_dir() { Ok(()) } else { Err(io::ErrorKind::NotADirectory.into()) }
-}
-
-/// What lies under a name.
-pub(super) enum Found {
-    Nothing,
-    File(Vec<u8>),
-    /// Something else than a file of sensible size.
-    Other(&'static str),
 }
 
 impl Dir {
