@@ -5,7 +5,11 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use soproxy::log::AccessLog;
+use tracing::level_filters::LevelFilter;
+use tracing::span::{self, Attributes, Id};
 use tracing::subscriber::DefaultGuard;
+use tracing::subscriber::Interest;
+use tracing::{Event, Metadata, Subscriber};
 
 use crate::bench::Setup;
 
@@ -30,6 +34,8 @@ impl Write for Sink {
 impl Logs {
     /// Everything, down to what the libraries trace.
     pub fn capture() -> Logs {
+        // Fails for all but the first, who has done it.
+        let _ = tracing::subscriber::set_global_default(Undecided);
         let text = Sink::default();
         let sink = text.clone();
         let subscriber =
@@ -45,6 +51,38 @@ impl Logs {
     pub fn warnings(&self) -> Vec<String> {
         self.text().lines().filter(|line| line.contains(" WARN ")).map(str::to_owned).collect()
     }
+}
+
+/// Hears nothing, and keeps `tracing` from deciding once and for all that nobody wants a line: what it has decided at a moment when no
+/// test listened may outlast that moment, when tests on other threads begin and end.
+struct Undecided;
+
+impl Subscriber for Undecided {
+    fn register_callsite(&self, _: &'static Metadata<'static>) -> Interest {
+        Interest::sometimes()
+    }
+
+    fn max_level_hint(&self) -> Option<LevelFilter> {
+        Some(LevelFilter::TRACE)
+    }
+
+    fn enabled(&self, _: &Metadata<'_>) -> bool {
+        false
+    }
+
+    fn new_span(&self, _: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+
+    fn record(&self, _: &Id, _: &span::Record<'_>) {}
+
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+
+    fn event(&self, _: &Event<'_>) {}
+
+    fn enter(&self, _: &Id) {}
+
+    fn exit(&self, _: &Id) {}
 }
 
 /// The access records of a bench with one worker.
